@@ -1,0 +1,242 @@
+"""What every command shares: how it starts, how it speaks, and how it fails."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+from gaussian_splatting import environment
+from gaussian_splatting.errors import BackendError, SplatError
+from gaussian_splatting.rasterizer import BACKENDS, resolve_backend
+from gaussian_splatting.strict_flags import parse_strictly
+
+if TYPE_CHECKING:
+    from gaussian_splatting.run_folder import RunFolder
+
+REFUSED, INTERRUPTED = 2, 130
+
+log = logging.getLogger("gaussian_splatting")
+
+
+def add_common_flags(parser: argparse.ArgumentParser, *, device: bool = True) -> None:
+    """Add the flags of every command: `--debug`, and with `device` also `--device`, `--backend` and `--threads`."""
+    group = parser.add_argument_group("machine")
+    if device:
+        group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default auto: cuda if present)")
+        group.add_argument(
+            "--backend", default="auto", metavar="NAME",
+            help=f"rasteriser: {', '.join(BACKENDS)} (default auto: gsplat on CUDA, cpu elsewhere)",
+        )  # fmt: skip
+        group.add_argument("--threads", type=positive_integer, metavar="N", help="processor threads (default all)")
+    group.add_argument("--debug", action="store_true", help="show the full traceback of an error")
+
+
+def positive_integer(text: str) -> int:
+    """An argparse type: an integer of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number
+
+
+def run_command(
+    main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
+) -> int:
+    """Parse the flags, run `main` with them, and give the exit status.
+
+    0: done. 2: refused, with the reason on stderr (no traceback unless `--debug`). 130: interrupted. A `SystemExit` of
+    `main` keeps its status. An exception that is no `SplatError` is our mistake and keeps its traceback.
+    """
+    with _tolerant_streams():
+        try:
+            arguments = parse_strictly(parser, argv)
+        except SystemExit as stop:
+            return _status(stop)
+        with _plain_messages():
+            return _guarded(main, arguments)
+
+
+def _guarded(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
+    try:
+        if hasattr(arguments, "threads"):
+            set_threads(arguments.threads)
+        warn_about_rival()
+        main(arguments)
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 0
+    except SystemExit as stop:
+        return _status(stop)
+    except Exception as error:
+        reason = explained(error)
+        if reason is None or getattr(arguments, "debug", False):
+            raise
+        _complain(f"error: {reason}")
+        return REFUSED
+    return 0
+
+
+def explained(error: Exception) -> str | None:
+    """What to tell the user about an error that is not our mistake, or None when it is."""
+    if isinstance(error, SplatError):
+        return str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        detail = str(error).strip().splitlines()
+        return f"out of memory{f' ({detail[0]})' if detail else ''}; use smaller pictures (-r 2) or fewer Gaussians"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}"
+    return None
+
+
+def set_threads(number: int | None) -> None:
+    """Bound the threads of torch and of the CPU kernels; their results do not depend on it.
+
+    None leaves the choice to them, unless the quota of a container grants less than they would take.
+    """
+    granted = environment.usable_threads()
+    if number is None and granted < environment.allowed_threads():
+        log.info("using %d threads: that is what this container grants (--threads changes it)", granted)
+        number = granted
+    if number is None:
+        return
+    import torch
+
+    from gaussian_splatting.rasterizer.cpu.threads import MAX_THREADS, set_num_threads
+
+    torch.set_num_threads(number)
+    set_num_threads(min(number, MAX_THREADS))
+
+
+def warn_about_rival() -> None:
+    """Say so when another distribution installs a package of our import name into this environment."""
+    version = environment.rival_distribution()
+    if version is not None:
+        warnings.warn(
+            f"the distribution {environment.RIVAL_NAME} {version} is installed too and also provides "
+            f"`gaussian_splatting`; remove one: pip uninstall {environment.RIVAL_NAME}",
+            stacklevel=2,
+        )
+
+
+def chosen_device(arguments: argparse.Namespace) -> str:
+    """The torch device that `--device` and `--backend` mean. Raises BackendError when it is not there.
+
+    "auto" is CUDA when torch sees a card and the backend is not one of the processor's.
+    """
+    import torch
+
+    backend = getattr(arguments, "backend", "auto")
+    resolve_backend(backend, "cpu")
+    wanted = arguments.device
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() and not backend.startswith("cpu") else "cpu"
+    try:
+        kind = torch.device(wanted)
+    except RuntimeError as error:
+        raise BackendError(f"--device {wanted!r}: torch knows no such device; use auto, cpu, cuda or cuda:1") from error
+    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        raise BackendError(
+            f"--device {wanted}: torch {torch.__version__} sees {found} CUDA devices here; use --device cpu, or run "
+            "`python -m gaussian_splatting.doctor` to see why"
+        )
+    return wanted
+
+
+def new_run_folder(destination: str | os.PathLike[str], *, overwrite: bool = False) -> RunFolder:
+    """A folder for a new run, proven writable. A run that is there is refused, or moved aside on `overwrite`."""
+    from gaussian_splatting.run_folder import start_run_folder
+
+    return start_run_folder(destination, overwrite=overwrite)
+
+
+def say(text: str = "") -> None:
+    """Print a line of the command's result to stdout; a reader that has gone away is no error."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, flush=True)
+
+
+class PlainHandler(logging.Handler):
+    """Writes log records as single lines to stderr, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; a reader that has gone away is no error."""
+        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        _complain(prefix + record.getMessage())
+
+
+@contextlib.contextmanager
+def _plain_messages() -> Iterator[None]:
+    """Within, warnings and log records of the package are plain lines on stderr."""
+    handler, level = PlainHandler(), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = _show_warning
+            yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: IO[str] | None = None,
+    line: str | None = None,
+) -> None:
+    _complain("warning: " + " ".join(str(message).split()))
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # stderr may be closed
+        bar: Any = sys.modules.get("tqdm")
+        if bar is not None:
+            bar.tqdm.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _tolerant_streams() -> Iterator[None]:
+    """Within and after, a closed stdout (`| head`) neither kills the command nor complains when Python exits."""
+    _occupy_standard_descriptors()
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError, AttributeError):  # no reader, a full disk, closed, or none at all
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                # What is still buffered has no reader; without this, Python reports the failure once more at exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _occupy_standard_descriptors() -> None:
+    """Open what was closed of 0, 1 and 2: a result file with one of these numbers would receive error messages."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+
+
+def _status(stop: SystemExit) -> int:
+    if stop.code is None:
+        return 0
+    if isinstance(stop.code, int):
+        return stop.code
+    _complain(str(stop.code))
+    return 1

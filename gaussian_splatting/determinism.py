@@ -1,0 +1,42 @@
+"""What must be set so that the same command gives the same bits on the same kind of processor."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+MKL_BRANCH = "MKL_CBWR"
+
+
+def fix_mkl_branch() -> None:
+    """Ask MKL for results that depend neither on memory alignment nor on the number of threads; before torch is loaded.
+
+    A choice that the user made stays, and so does a library that is loaded already.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault(MKL_BRANCH, "AUTO,STRICT")
+
+
+@contextlib.contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Within, torch uses deterministic algorithms on the processor; on a card, where some do not exist, it does not."""
+    import torch
+
+    if device.type != "cpu":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # pyright: ignore[reportAttributeAccessIssue]
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,1 @@
+"""Pure functions over tensors: spherical harmonics, rotations, projection, neighbours, schedules."""

@@ -1,0 +1,178 @@
+"""What the compact splat formats share: small integers for numbers, three of four quaternion parts, turned axes."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussian_splatting.errors import SplatError
+from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays
+
+Bytes = NDArray[np.uint8]
+
+Reals = NDArray[np.floating]
+"""Floats of either width, on their way to float32."""
+
+SH_C0 = np.float32(0.28209479177387814)
+NUM_REST = (0, 3, 8, 15, 24)
+"""The SH coefficients of each channel beyond the first, by degree."""
+
+# An opacity of exactly 0 or 1 has no finite logit; 8 bits cannot tell these from it.
+_LEAST_OPACITY = np.float32(1e-6)
+# Whatever part of a quaternion is the largest, the other three in their order.
+_OTHERS = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
+_LEAST_LENGTH = 1e-30
+
+# The parity of each SH basis function in x, y and z, in the order of the coefficients: its sign when an axis is turned.
+_PARITY = (
+    "", "y", "z", "x", "xy", "yz", "", "xz", "", "y", "xyz", "y", "z", "x", "z", "x",
+    "xy", "yz", "xy", "yz", "", "xz", "", "xz", "",
+)  # fmt: skip
+
+
+def gaussians_from(
+    xyz: Reals, features_dc: Reals, features_rest: Reals, opacity: Reals, scaling: Reals, rotation: Reals
+) -> GaussianArrays:
+    """The Gaussians of these arrays, as float32; what float32 cannot hold becomes infinite, and is dropped later."""
+    with np.errstate(over="ignore"):
+        arrays = (xyz, features_dc, features_rest, opacity, scaling, rotation)
+        return GaussianArrays(*(values.astype(np.float32, copy=False) for values in arrays))
+
+
+def colour_of(features_dc: Reals) -> Floats:
+    """The colour that SH coefficient 0 shows, where 0 to 1 is the range of a screen."""
+    return (features_dc * SH_C0 + np.float32(0.5)).astype(np.float32, copy=False)
+
+
+def features_of(colour: Reals) -> Floats:
+    """SH coefficient 0 that shows a colour."""
+    return ((colour - np.float32(0.5)) / SH_C0).astype(np.float32, copy=False)
+
+
+def opacity_of(logits: Reals) -> Floats:
+    """Opacities of 0 to 1."""
+    with np.errstate(over="ignore"):  # exp(89) is infinite, and its opacity 0
+        return (1 / (1 + np.exp(-logits))).astype(np.float32, copy=False)
+
+
+def logit_of(opacity: Reals) -> Floats:
+    """Logits of opacities of 0 to 1; the ends are moved inwards by a millionth to stay finite."""
+    inner = np.clip(opacity, _LEAST_OPACITY, 1 - _LEAST_OPACITY)
+    return np.log(inner / (1 - inner)).astype(np.float32, copy=False)
+
+
+def to_steps(unit: Reals, num_steps: int) -> NDArray[np.uint32]:
+    """0 to 1 as 0 to `num_steps`, rounded; what lies outside is clamped."""
+    return np.clip(np.rint(unit * num_steps), 0, num_steps).astype(np.uint32)
+
+
+def unit_quaternions(rotation: Reals) -> Floats:  # [N, 4] -> [N, 4]
+    """Quaternions of length 1; one without direction becomes the identity of wxyz."""
+    scaled = rotation / np.maximum(np.abs(rotation).max(axis=1, keepdims=True, initial=0), _LEAST_LENGTH)
+    length = np.sqrt((scaled * scaled).sum(axis=1, keepdims=True))
+    unit = scaled / np.maximum(length, _LEAST_LENGTH)
+    unit[length[:, 0] == 0] = (1, 0, 0, 0)
+    return unit.astype(np.float32)
+
+
+def split_quaternions(unit: Reals) -> tuple[NDArray[np.intp], Floats]:  # [N, 4] -> [N], [N, 3]
+    """Which part is the largest, and the other three in their order, with the sign that makes the largest positive."""
+    largest = np.abs(unit).argmax(axis=1)
+    sign = np.where(np.take_along_axis(unit, largest[:, None], 1) < 0, np.float32(-1), np.float32(1))
+    return largest, (np.take_along_axis(unit, _OTHERS[largest], 1) * sign).astype(np.float32, copy=False)
+
+
+def join_quaternions(largest: NDArray, others: Reals) -> Floats:  # [N], [N, 3] -> [N, 4]
+    """The unit quaternions that `split_quaternions` split."""
+    joined = np.empty((len(others), 4), np.float32)
+    rest = 1 - np.einsum("ij,ij->i", others, others)
+    np.put_along_axis(joined, _OTHERS[largest], others, 1)
+    np.put_along_axis(joined, largest[:, None].astype(np.intp), np.sqrt(np.maximum(rest, 0))[:, None], 1)
+    return joined
+
+
+def with_axes_turned(gaussians: GaussianArrays, axes: tuple[int, int, int]) -> GaussianArrays:
+    """The Gaussians after a half turn that keeps one axis and reverses two: `axes` has +1 for the one, -1 for the two.
+
+    Exact: only signs change, those of the positions, the quaternions and the spherical harmonics.
+    """
+    assert np.prod(axes) == 1, "a mirror image is no rotation"
+    signs = np.array(axes, np.float32)
+    sh_signs = _sh_signs(axes)
+    num_rest = gaussians.features_rest.shape[1]
+    # A half turn conjugates a quaternion: the parts along the reversed axes change sign.
+    return gaussians_from(
+        gaussians.xyz * signs,
+        gaussians.features_dc,
+        gaussians.features_rest * sh_signs[1 : 1 + num_rest, None],
+        gaussians.opacity,
+        gaussians.scaling,
+        gaussians.rotation * np.array((1, *axes), np.float32),
+    )
+
+
+def with_sh_degree(gaussians: GaussianArrays, degree: int) -> GaussianArrays:
+    """The Gaussians with the spherical harmonics of another degree: cut, or filled with zeros."""
+    if not 0 <= degree < len(NUM_REST):
+        raise SplatError(f"SH degree {degree} is not supported; use 0 to {len(NUM_REST) - 1}")
+    wanted, present = NUM_REST[degree], gaussians.features_rest.shape[1]
+    rest = np.zeros((len(gaussians), wanted, 3), np.float32)
+    rest[:, :present] = gaussians.features_rest[:, :wanted]
+    return GaussianArrays(
+        gaussians.xyz, gaussians.features_dc, rest, gaussians.opacity, gaussians.scaling, gaussians.rotation
+    )
+
+
+def joined(parts: list[GaussianArrays]) -> GaussianArrays:
+    """All the Gaussians, with the highest SH degree among them."""
+    degree = max(part.sh_degree for part in parts)
+    alike = [with_sh_degree(part, degree) for part in parts]
+    names = ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation")
+    return GaussianArrays(*(np.concatenate([getattr(part, name) for part in alike]) for name in names))
+
+
+def spatial_order(xyz: Floats) -> NDArray[np.intp]:  # [N, 3] -> [N]
+    """The order along a Z curve (Morton 1966), in which neighbours in space are neighbours in the file."""
+    low, high = xyz.min(axis=0), xyz.max(axis=0)
+    cells = ((xyz - low) / np.maximum(high - low, np.float32(1e-30)) * (2**20 - 1)).astype(np.uint64)
+    code = np.zeros(len(xyz), np.uint64)
+    for axis in range(3):
+        code |= _spread(cells[:, axis]) << np.uint64(axis)
+    return np.argsort(code, kind="stable")
+
+
+def require_finite(path: str | os.PathLike[str], gaussians: GaussianArrays) -> None:
+    """Refuses to write Gaussians that hold NaN or infinity, or none at all."""
+    if len(gaussians) == 0:
+        raise SplatError(f"{os.fspath(path)}: not written: there are no Gaussians")
+    for name in ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation"):
+        finite = np.isfinite(getattr(gaussians, name))
+        if not finite.all():
+            row = int(np.argwhere(~finite)[0][0])
+            raise SplatError(
+                f"{os.fspath(path)}: not written: {name} of Gaussian {row} is not finite; "
+                "remove the Gaussians that are not finite first"
+            )
+
+
+@functools.cache
+def _sh_signs(axes: tuple[int, int, int]) -> Floats:  # [25]
+    signs = dict(zip("xyz", axes, strict=True))
+    return np.array([math.prod(signs[letter] for letter in parity) for parity in _PARITY], np.float32)
+
+
+def _spread(cell: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """21 bits with two zeros after each."""
+    for shift, mask in (
+        (32, 0x1F00000000FFFF),
+        (16, 0x1F0000FF0000FF),
+        (8, 0x100F00F00F00F00F),
+        (4, 0x10C30C30C30C30C3),
+        (2, 0x1249249249249249),
+    ):
+        cell = (cell | (cell << np.uint64(shift))) & np.uint64(mask)
+    return cell

@@ -1,0 +1,65 @@
+"""The rasteriser contract, its backends, and the registry that finds them by name."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from gaussian_splatting.errors import BackendError
+
+if TYPE_CHECKING:
+    import torch
+
+    from gaussian_splatting.rasterizer.contract import Backend
+
+__all__ = ["BACKENDS", "get_backend", "resolve_backend", "surface_backend"]
+
+# Every backend by the name users type, and its module within this package, imported when it is first asked for.
+_MODULES = {
+    "cpu": "cpu",
+    "reference": "reference",
+    "gsplat": "gsplat",
+    "cpu-2dgs": "cpu_2dgs",
+    "reference-2dgs": "reference_2dgs",
+    "gsplat-2dgs": "gsplat_2dgs",
+}
+
+# What stands for a backend that depends on the device: the one for CUDA, and the one for everything else.
+_CHOICES = {"auto": ("gsplat", "cpu"), "auto-2dgs": ("gsplat-2dgs", "cpu-2dgs")}
+
+BACKENDS = (*_CHOICES, *_MODULES)
+
+
+def resolve_backend(name: str, device: str | torch.device | None = None) -> str:
+    """The backend that `name` means on `device`: "auto" is gsplat on CUDA and cpu elsewhere.
+
+    "auto-2dgs" is the 2DGS kin of these. Without a device, both ask torch whether it sees a CUDA card. Nothing heavy is
+    imported. An unknown name is a BackendError that lists the nearest ones.
+    """
+    if name in _CHOICES:
+        on_cuda, elsewhere = _CHOICES[name]
+        return on_cuda if _is_cuda(device) else elsewhere
+    if name in _MODULES:
+        return name
+    near = difflib.get_close_matches(name.lower(), BACKENDS, n=3, cutoff=0.4)
+    advice = f"did you mean {' or '.join(near)}?" if near else f"use one of {', '.join(BACKENDS)}"
+    raise BackendError(f"there is no rasteriser backend {name!r}; {advice}")
+
+
+def get_backend(name: str, device: str | torch.device | None = None) -> Backend:
+    """The module of the backend `name` ("auto" is resolved for `device`), imported now if it was not before."""
+    return cast("Backend", import_module(f"{__name__}.{_MODULES[resolve_backend(name, device)]}"))
+
+
+def surface_backend(name: str) -> str:
+    """The backend that draws surfels when a user asks for `name`: "auto" means the 2DGS kin of auto."""
+    return "auto-2dgs" if name == "auto" else name
+
+
+def _is_cuda(device: str | torch.device | None) -> bool:
+    if device is None:
+        import torch
+
+        return torch.cuda.is_available()
+    return str(device).startswith("cuda")

@@ -1,0 +1,126 @@
+"""The gsplat backend: the gsplat library (Apache-2.0) on a CUDA card, imported when it is first used.
+
+gsplat renders colours and the expected depth. The accumulated inverse depth of the contract, the sum of w / z, cannot
+be had from those two, so it is blended as a fourth colour channel. Harmonics are therefore evaluated before the call,
+by gsplat's own kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from gaussian_splatting.errors import BackendError
+from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
+
+
+def rasterization(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    viewmats: Tensor,
+    Ks: Tensor,
+    width: int,
+    height: int,
+    **options: Any,
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """`gsplat.rasterization` itself, with its options; BackendError when it cannot run here."""
+    library = load_library(means.device)
+    return library.rasterization(means, quats, scales, opacities, colors, viewmats, Ks, width, height, **options)
+
+
+def render_gaussians(parameters: GaussianParameters, view: RasterView) -> RasterOutput:
+    """Render raw parameters from one view; differentiable in all of them and in the pose."""
+    library = load_library(parameters.means.device)
+    pictures, alphas, meta = library.rasterization(
+        parameters.means,
+        parameters.quats,
+        parameters.log_scales.exp() * view.scale_modifier,
+        parameters.opacity_logits.sigmoid()[:, 0],
+        color_channels(parameters, view, library.spherical_harmonics),
+        view.viewmat[None],
+        view.K[None],
+        view.width,
+        view.height,
+        near_plane=view.near_plane,
+        far_plane=view.far_plane,
+        eps2d=view.eps2d,
+        sh_degree=None,
+        packed=False,
+        backgrounds=pad(view.background, (0, 1))[None],
+        render_mode="RGB+ED",
+        rasterize_mode="antialiased" if view.antialiased else "classic",
+    )
+    return RasterOutput(
+        colors=pictures[0, ..., :3],
+        alphas=alphas[0, ..., 0],
+        depth=pictures[0, ..., 4],
+        inverse_depth=pictures[0, ..., 3],
+        radii=meta["radii"][0].amax(dim=-1),
+        means2d=gradient_holder(meta["means2d"]),
+    )
+
+
+def color_channels(parameters: GaussianParameters, view: RasterView, harmonics: Callable[..., Tensor]) -> Tensor:
+    """Red, green, blue and 1 / z [N, 4] of every Gaussian."""
+    rotation, translation = view.viewmat[:3, :3], view.viewmat[:3, 3]
+    z = parameters.means @ rotation[2] + translation[2]
+    # What lies before or behind the planes is culled by gsplat whatever its channels are.
+    ahead = (z >= view.near_plane) & (z <= view.far_plane)
+    directions = parameters.means + translation @ rotation  # from the camera centre -R^T t
+    coefficients = torch.cat([parameters.features_dc, parameters.features_rest], dim=1)
+    colors = (harmonics(view.sh_degree, directions, coefficients, masks=ahead) + 0.5).clamp_min(0)
+    return torch.cat([colors, 1 / torch.where(ahead, z, 1)[:, None]], dim=-1)
+
+
+def gradient_holder(means2d: Tensor) -> Tensor:
+    """The screen positions [N, 2] of gsplat's [1, N, 2]; the backward pass puts their gradient into `.grad`."""
+    holder = means2d[0].detach()
+    if means2d.requires_grad:
+        holder.requires_grad_()
+
+        def keep(gradient: Tensor) -> None:
+            holder.grad = gradient[0] if holder.grad is None else holder.grad + gradient[0]
+
+        means2d.register_hook(keep)
+    return holder
+
+
+def load_library(device: torch.device, elsewhere: str = "cpu") -> ModuleType:
+    """The gsplat library for tensors on `device`; a BackendError names the backend to use `elsewhere`."""
+    if device.type != "cuda":
+        raise BackendError(
+            f"the gsplat backend renders on a CUDA card, but the Gaussians are on {device}: "
+            f"move them with .to('cuda'), or use --backend {elsewhere}"
+        )
+    return _compiled()
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> ModuleType:
+    try:
+        import gsplat
+    except ImportError as error:
+        raise BackendError("the gsplat backend needs the gsplat library: pip install gsplat") from error
+    try:
+        kernels = import_module("gsplat.cuda._backend")._C
+    except (ImportError, AttributeError, OSError, RuntimeError) as error:
+        raise BackendError(f"gsplat could not build its CUDA kernels: {error}; {_CURE}") from error
+    if kernels is None:
+        raise BackendError(f"gsplat has no CUDA kernels: it found no CUDA toolkit to build them with; {_CURE}")
+    return gsplat
+
+
+_CURE = (
+    "install the CUDA toolkit of torch's version with nvcc and ninja, set CUDA_HOME to its folder, or install a wheel "
+    "with kernels from https://docs.gsplat.studio/whl; --backend cpu works without any of it"
+)

@@ -1,0 +1,109 @@
+"""From Gaussians in the world to ellipses on the picture, in differentiable PyTorch.
+
+EWA splatting (Zwicker et al. 2001) with the conventions of gsplat 1.5.3: the Jacobian is taken no further than 0.3
+half-fields of view outside the picture, `eps2d` is added to the screen covariance, and what cannot reach an opacity of
+1/255 anywhere on the picture is culled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ALPHA_THRESHOLD = 1 / 255
+MAX_EXTENT = 3.33  # standard deviations; beyond it even an opaque Gaussian is below 1/255
+_LARGEST_RADIUS = 2.0**30
+
+# Means [M, 3], covariances [M, 3, 3] and opacities [M] of the rows [M].
+Take = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Lens:
+    """What the projection needs to know of the camera besides its pose."""
+
+    K: Tensor  # [3, 3] pixels
+    width: int
+    height: int
+    near_plane: float
+    far_plane: float
+    eps2d: float
+    radius_clip: float
+    antialiased: bool
+
+
+@dataclass(frozen=True)
+class Ellipses:
+    """The M Gaussians that one camera sees."""
+
+    ids: Tensor  # [M] their rows
+    means2d: Tensor  # [M, 2] pixels
+    conics: Tensor  # [M, 3] inverse screen covariance: xx, xy, yy
+    depths: Tensor  # [M] camera z
+    opacities: Tensor  # [M] times the compensation when antialiased
+    radii: Tensor  # [M, 2] int32 half-sizes of the bounding box, pixels
+
+
+def project(means: Tensor, take: Take, viewmat: Tensor, lens: Lens) -> Ellipses:
+    """Those of the Gaussians with `means` [N, 3] that are visible through `lens`; `take` gives their values.
+
+    The others take no part in the graph, so that their gradients are exactly zero whatever their values are.
+    """
+    with torch.no_grad():
+        z = means @ viewmat[2, :3] + viewmat[2, 3]
+        ids = ((z >= lens.near_plane) & (z <= lens.far_plane)).nonzero()[:, 0]
+        candidates = _ellipses(ids, take, viewmat, lens)
+        ids = ids[_visible(candidates, lens)]
+    return _ellipses(ids, take, viewmat, lens)
+
+
+def _ellipses(ids: Tensor, take: Take, viewmat: Tensor, lens: Lens) -> Ellipses:
+    means, covariances, opacity = take(ids)
+    rotation, translation = viewmat[:3, :3], viewmat[:3, 3]
+    points = means @ rotation.T + translation  # [M, 3]
+    means2d, jacobian = _perspective(points, lens)
+    screen = jacobian @ rotation  # [M, 2, 3]
+    covariance = screen @ covariances @ screen.transpose(-1, -2)  # [M, 2, 2]
+    xx, xy, yy = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
+    sharp = xx * yy - xy * xy
+    xx, yy = xx + lens.eps2d, yy + lens.eps2d
+    determinant = xx * yy - xy * xy
+    if lens.antialiased:
+        opacity = opacity * (sharp / determinant).clamp_min(0).sqrt()
+    conics = torch.stack([yy, -xy, xx], dim=-1) / determinant[:, None]
+    radii = _radii(xx.detach(), yy.detach(), determinant.detach(), opacity.detach())
+    return Ellipses(ids, means2d, conics, points[:, 2], opacity, radii)
+
+
+def _perspective(points: Tensor, lens: Lens) -> tuple[Tensor, Tensor]:
+    """Where camera points [M, 3] fall on the picture [M, 2], and the Jacobian [M, 2, 3] there."""
+    K, z = lens.K, points[:, 2:]
+    focal, centre = torch.stack([K[0, 0], K[1, 1]]), K[:2, 2]  # [2]
+    size = torch.tensor([lens.width, lens.height], dtype=K.dtype, device=K.device)
+    slope = points[:, :2] / z  # [M, 2]
+    margin = 0.3 * 0.5 * size / focal
+    bounded = torch.minimum(torch.maximum(slope, -(centre / focal + margin)), (size - centre) / focal + margin)
+    diagonal = torch.diag(focal) / z[..., None]  # [M, 2, 2]
+    jacobian = torch.cat([diagonal, (-focal * bounded / z)[..., None]], dim=-1)
+    return slope * focal + centre, jacobian
+
+
+def _radii(xx: Tensor, yy: Tensor, determinant: Tensor, opacity: Tensor) -> Tensor:
+    """Half the bounding box [M, 2] of the points where alpha >= 1/255 (StopThePop, Radl et al. 2024, section B.2)."""
+    extent = (2 * (opacity / ALPHA_THRESHOLD).log().clamp_min(0)).sqrt().clamp_max(MAX_EXTENT)
+    half_sizes = extent[:, None] * torch.stack([xx, yy], dim=-1).sqrt()
+    regular = (determinant > 0) & determinant.isfinite() & half_sizes.isfinite().all(dim=-1)
+    usable = regular & (opacity >= ALPHA_THRESHOLD)
+    return half_sizes.ceil().clamp(0, _LARGEST_RADIUS).where(usable[:, None], 0).to(torch.int32)
+
+
+def _visible(ellipses: Ellipses, lens: Lens) -> Tensor:
+    x, y = ellipses.means2d.unbind(-1)
+    radius_x, radius_y = ellipses.radii.unbind(-1)
+    large = (ellipses.radii > lens.radius_clip).any(dim=-1)
+    inside_x = (x + radius_x > 0) & (x - radius_x < lens.width)
+    inside_y = (y + radius_y > 0) & (y - radius_y < lens.height)
+    return large & (ellipses.radii > 0).all(dim=-1) & inside_x & inside_y

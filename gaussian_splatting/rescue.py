@@ -1,0 +1,67 @@
+"""What happens when training fails: the last finished step is saved where that is possible, and the cause is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gaussian_splatting.errors import SplatError, TrainingError
+
+if TYPE_CHECKING:
+    from gaussian_splatting.training import TrainingRun
+
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_cpu")
+_LATE_CUDA_WORDS = ("device-side assert",)
+
+
+def explained(error: Exception, run: TrainingRun) -> Exception:
+    """The error to raise for `error`: the same kind where the user is to blame or to help, with the way to go on.
+
+    An error that is our mistake is given back as it is, after saving.
+    """
+    step, num = run.trainer.curr_step, len(run.trainer.model)
+    saved, failure = _rescued(run)
+    where = _where(run, saved, None if failure == _first_line(error) else failure)
+    if isinstance(error, SplatError):
+        return type(error)(f"{error} {where}")
+    if is_out_of_memory(error):
+        return TrainingError(
+            f"step {step}: out of memory with {num} Gaussians ({_first_line(error)}). {where} "
+            "Use smaller pictures (-r 2), or fewer Gaussians (--max_gaussians)"
+        )
+    if any(word in str(error) for word in _LATE_CUDA_WORDS):
+        return TrainingError(
+            f"at or shortly before step {step}: a loss term, a gradient or an index was not finite or not valid on the "
+            f"CUDA device ({_first_line(error)}). {where}"
+        )
+    run.say(f"step {step} failed. {where}")
+    return error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on the processor or on a card."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(word in text for word in _MEMORY_WORDS)
+
+
+def _rescued(run: TrainingRun) -> tuple[Path | None, str | None]:
+    try:
+        return run.rescue_checkpoint(), None
+    except Exception as error:
+        # The failure that brought us here matters more; this one is told beside it.
+        return None, _first_line(error)
+
+
+def _where(run: TrainingRun, saved: Path | None, failure: str | None) -> str:
+    if saved is not None:
+        return f"The last finished step is saved in {saved}."
+    steps = run.checkpoints.steps()
+    older = f"The last checkpoint is {run.checkpoints.file(steps[-1])}." if steps else "There is no checkpoint."
+    return older if failure is None else f"{older} Saving the last step failed too: {failure.rstrip('.')}."
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

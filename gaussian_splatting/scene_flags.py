@@ -1,0 +1,71 @@
+"""The flags that say how a scene is read: given to train, remembered in the run, and taken from there by the rest."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gaussian_splatting.errors import SplatError
+
+# Flag -> its value where neither the command line nor the run says anything.
+REMEMBERED: dict[str, Any] = {
+    "source": None,
+    "mode": "base",
+    "sh_degree": 3,
+    "eval": False,
+    "resolution": None,
+    "image_scale": None,
+    "white_background": False,
+    "antialiased": False,
+    "no_image_mask": False,
+    "alpha": None,
+}
+
+
+ALPHA_USES = ("composite", "mask")
+ALPHA_HELP = (
+    "alpha channels: lay the picture over the background (default for transforms.json), or use them as image mask "
+    "(default for COLMAP)"
+)
+
+
+def add_scene_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a scene. Every default is None, "not given", so that a run's own settings can fill in."""
+    group = parser.add_argument_group("scene (each defaults to what the run was trained with)")
+    switch = argparse.BooleanOptionalAction
+    group.add_argument("-s", "--source", help="scene folder")
+    group.add_argument("--eval", action=switch, help="hold out every 8th view by sorted name")
+    group.add_argument("-r", "--resolution", type=int, help="1, 2, 4, 8: divide the size; larger: width in pixels")
+    group.add_argument("--image_scale", type=float, help="multiply the size by this, for example 0.7")
+    group.add_argument("-w", "--white_background", action=switch, help="white instead of black behind the scene")
+    group.add_argument("--antialiased", action=switch, help="compensate the screen-space blur (Mip-Splatting)")
+    group.add_argument("--no_image_mask", action="store_true", default=None, help="do not read image masks")
+    group.add_argument("--alpha", choices=ALPHA_USES, help=ALPHA_HELP)
+    group.add_argument("--load_camera", help="take the cameras from this cameras.json")
+    group.add_argument("--sh_degree", type=int, choices=range(5), help="degree of view dependence")
+    group.add_argument("--mode", help="the mode it was trained with")
+
+
+def fill_from_run(arguments: argparse.Namespace, settings: Mapping[str, Any], folder: Path) -> None:
+    """Give every scene flag that was not given the value of the run, else the default.
+
+    A size given on the command line replaces both size settings of the run. A run that optimised its cameras is looked
+    at through them, but for held-out views, which it did not have. Raises SplatError when nobody knows the source.
+    """
+    if arguments.resolution is not None or arguments.image_scale is not None:
+        settings = {name: value for name, value in settings.items() if name not in ("resolution", "image_scale")}
+    for name, default in REMEMBERED.items():
+        if getattr(arguments, name) is None:
+            value = settings.get(name)
+            setattr(arguments, name, default if value is None else value)
+    if getattr(arguments, "backend", None) == "auto" and str(settings.get("backend", "")).endswith("-2dgs"):
+        arguments.backend = "auto-2dgs"  # surfels are looked at as surfels
+    optimised = folder / "cameras.json"
+    split = getattr(arguments, "split", None) or ("test" if arguments.eval else "all")
+    moved = settings.get("trains_cameras", "camera" in arguments.mode) and split != "test"
+    if arguments.load_camera is None and moved and optimised.is_file():
+        arguments.load_camera = str(optimised)
+    if arguments.source is None and arguments.load_camera is None:
+        raise SplatError(f"{folder}: its settings name no scene; give the scene folder with -s")

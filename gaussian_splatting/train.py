@@ -1,0 +1,187 @@
+"""`python -m gaussian_splatting.train`: train a scene and leave a run folder with splat, cameras, logs and report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gaussian_splatting import commands
+from gaussian_splatting.determinism import fix_mkl_branch
+from gaussian_splatting.progress import say
+from gaussian_splatting.train_flags import build_parser
+
+if TYPE_CHECKING:
+    from gaussian_splatting.dataset.dataset import CameraDataset
+    from gaussian_splatting.dataset.split import Split
+    from gaussian_splatting.gaussian_model import GaussianModel
+    from gaussian_splatting.resume import ClaimedFolder
+    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.trainer.base import BaseTrainer
+    from gaussian_splatting.training import TrainingRun
+
+REFERENCE_LENGTH = 30_000
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the status for the shell."""
+    fix_mkl_branch()
+    return commands.run_command(train, build_parser(), argv)
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Everything the command does, as library calls."""
+    from gaussian_splatting import option_flags, prepare
+    from gaussian_splatting.resume import claimed
+    from gaussian_splatting.trainer.rules import option_groups
+    from gaussian_splatting.training import TrainingRun
+
+    cls = prepare.trainer_class(arguments.mode, arguments.load_ply, arguments.trainer, features(arguments))
+    owner = f"{cls.__name__} (--mode {arguments.mode})" if arguments.trainer is None else cls.__name__
+    options = option_flags.given_options(arguments, option_groups(cls), owner)
+    if arguments.max_gaussians is not None:
+        options[prepare.limit_option(cls)] = arguments.max_gaussians
+    with claimed(arguments.destination, arguments.resume, arguments.overwrite, say) as claim:
+        device = commands.chosen_device(arguments)
+        cameras, held_out = load_scene(arguments, device, cls.trains_cameras)
+        iterations = run_length(arguments, len(cameras))
+        gaussians = prepare.prepare_gaussians(
+            arguments.sh_degree, arguments.source, device, cls.trains_cameras, load_ply=arguments.load_ply,
+            backend=prepare.backend_of_trainer(cls, arguments.backend), seed=arguments.seed,
+            init=arguments.init or "points", init_ply=arguments.init_ply, cameras=cameras,
+        )  # fmt: skip
+        gaussians.antialiasing = arguments.antialiased
+        length = claim.schedule_length or iterations
+        trainer = prepare.prepare_trainer(
+            gaussians, cameras, arguments.mode, configs=options, trainer=cls, iterations=length, seed=arguments.seed
+        )
+        saves = [7_000, 30_000] if arguments.save_iterations is None else arguments.save_iterations
+        run = TrainingRun(
+            trainer, cameras, claim.run, iterations, saves, held_out, show_progress=not arguments.quiet, say=say,
+            checkpoint_interval=arguments.checkpoint_interval, checkpoint_seconds=arguments.checkpoint_seconds,
+        )  # fmt: skip
+        announce(trainer, cameras, iterations, length)
+        execute(run, claim, length, lambda: write_settings(arguments, trainer, claim.run, iterations))
+
+
+def features(arguments: argparse.Namespace) -> list[str]:
+    """The features that the flags add to the trainer."""
+    names = [name.strip() for name in arguments.features.split(",") if name.strip()]
+    return [*names, "scale_reg"] if arguments.with_scale_reg else names
+
+
+def load_scene(
+    arguments: argparse.Namespace, device: Any, trainable_camera: bool = False
+) -> tuple[CameraDataset, CameraDataset | None]:
+    """The training views, with trainable cameras when asked for, and with --eval the held-out ones."""
+    from gaussian_splatting.prepare import prepare_dataset
+
+    def load(split: Split) -> CameraDataset:
+        return prepare_dataset(
+            arguments.source,
+            device,
+            trainable_camera and split != "test",
+            load_camera=arguments.load_camera,
+            load_mask=not arguments.no_image_mask,
+            load_depth=not arguments.no_depth_data,
+            resolution=arguments.resolution,
+            image_scale=arguments.image_scale,
+            split=split,
+            white_background=arguments.white_background,
+            alpha=arguments.alpha,
+        )
+
+    return (load("train"), load("test")) if arguments.eval else (load("all"), None)
+
+
+def run_length(arguments: argparse.Namespace, num_views: int) -> int:
+    """Steps of the run from -i or --epochs."""
+    from gaussian_splatting.errors import SplatError
+
+    steps = arguments.iteration if arguments.epochs is None else arguments.epochs * num_views
+    steps = REFERENCE_LENGTH if steps is None else steps
+    if steps < 1:
+        raise SplatError(f"the run has {steps} steps; give -i or --epochs a positive number")
+    return steps
+
+
+def announce(trainer: BaseTrainer, cameras: CameraDataset, iterations: int, schedule_length: int) -> None:
+    """Say what will be trained, and which length the schedules follow."""
+    camera = cameras.geometry(0)
+    say(
+        f"{len(cameras)} views of {camera.image_width}x{camera.image_height}, {len(trainer.model)} Gaussians, "
+        f"extent {trainer.scene_extent:.3g}; {type(trainer).__name__}, {iterations} steps"
+    )
+    if schedule_length != REFERENCE_LENGTH:
+        say(f"schedules are scaled from {REFERENCE_LENGTH} to {schedule_length} steps (explicit options are not)")
+
+
+def write_settings(arguments: argparse.Namespace, trainer: BaseTrainer, folder: RunFolder, iterations: int) -> None:
+    """cfg_args and settings.json."""
+    from gaussian_splatting.options import flat_options
+
+    known = {name: entry.default for name, entry in flat_options(trainer.options).items()}
+    folder.write_settings(
+        source=str(Path(arguments.source)),
+        mode=arguments.mode,
+        trainer=type(trainer).__name__,
+        trains_cameras=type(trainer).trains_cameras,
+        options=known,
+        iterations=iterations,
+        seed=arguments.seed,
+        sh_degree=arguments.sh_degree,
+        resolution=arguments.resolution,
+        image_scale=arguments.image_scale,
+        eval=arguments.eval,
+        white_background=arguments.white_background,
+        alpha=arguments.alpha,
+        init=arguments.init_ply or arguments.init or "points",
+        antialiased=arguments.antialiased,
+        backend=trainer.model.backend,
+        device=str(trainer.model.get_xyz.device),
+    )
+
+
+def execute(run: TrainingRun, claim: ClaimedFolder, schedule_length: int, write_settings: Callable[[], None]) -> None:
+    """Begin or go on, train, save, report, and only then say that the run is complete."""
+    from gaussian_splatting.report import write_report
+    from gaussian_splatting.resume import begin
+
+    if not begin(run, claim, schedule_length, write_settings) and run.folder.report.is_file():
+        return
+    run.run()
+    report = write_report(run.folder)
+    run.say(f"completed {run.iterations} steps in {run.seconds:.1f} s: {run.folder.point_cloud(run.iterations)}")
+    run.say(f"report: {report}")
+
+
+def training(
+    dataset: CameraDataset,
+    gaussians: GaussianModel,
+    trainer: BaseTrainer,
+    destination: str | Path,
+    iteration: int,
+    save_iterations: list[int],
+    empty_cache_every_step: bool = False,
+) -> None:
+    """Train in Python as the command does: `trainer` over `dataset`, results under `destination`.
+
+    A run of the same settings that `destination` holds is gone on with.
+    """
+    from gaussian_splatting.resume import begin, claimed
+    from gaussian_splatting.training import TrainingRun
+
+    assert trainer.model is gaussians, "the trainer must be made for these Gaussians"
+    with claimed(destination, say=say) as claim:
+        run = TrainingRun(
+            trainer, dataset, claim.run, iteration, save_iterations, say=say,
+            empty_cache_every_step=empty_cache_every_step,
+        )  # fmt: skip
+        begin(run, claim, claim.schedule_length or iteration)
+        run.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

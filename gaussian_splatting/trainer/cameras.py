@@ -1,0 +1,154 @@
+"""Camera optimisation: poses are trained with the scene, and the scene as a whole stays where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gaussian_splatting.camera_trainable import CameraTrainable, CameraTrainableGaussianModel
+from gaussian_splatting.errors import TrainingError
+from gaussian_splatting.geometry.projection import getWorld2View
+from gaussian_splatting.geometry.rotations import quaternion_to_matrix
+from gaussian_splatting.geometry.schedules import exponential
+from gaussian_splatting.options import Options, option
+from gaussian_splatting.trainer.base import BaseTrainer
+from gaussian_splatting.trainer.exposure import Exposure
+from gaussian_splatting.trainer.gauge import Poses, common_motion
+from gaussian_splatting.trainer.pivots import pivots_of
+from gaussian_splatting.trainer.rates import HIGHEST
+from gaussian_splatting.trainer.state import State
+from gaussian_splatting.trainer.view_parameters import held, view_parameter
+
+if TYPE_CHECKING:
+    from gaussian_splatting.camera import Camera
+
+INERT = "kept for compatibility; has no effect"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraOptions(Options):
+    """How fast camera poses are learnt."""
+
+    rotation_lr_init: float = option(1e-4, "rate of the camera rotations at the start", maximum=HIGHEST)
+    rotation_lr_final: float = option(1e-6, "rate of the camera rotations at the end", maximum=HIGHEST)
+    rotation_lr_delay_mult: float = option(0.01, INERT)
+    rotation_lr_max_steps: int = option(
+        30_000, "step at which the rate of the rotations reaches its end", minimum=1, moment=True
+    )
+    position_lr_init: float = option(1.6e-4, "rate of the camera positions at the start, times extent", maximum=HIGHEST)
+    position_lr_final: float = option(1.6e-6, "rate of the camera positions at the end, times extent", maximum=HIGHEST)
+    position_lr_delay_mult: float = option(0.01, INERT)
+    position_lr_max_steps: int = option(
+        30_000, "step at which the rate of the positions reaches its end", minimum=1, moment=True
+    )
+    gauge_weight: float = option(100.0, "weight that keeps all cameras together from moving, turning or growing")
+
+
+@dataclass
+class StartPoses(State):
+    """The poses that the common motion of the cameras is measured from."""
+
+    quaternions: Tensor = field(default_factory=lambda: torch.empty(0, 4))
+    translations: Tensor = field(default_factory=lambda: torch.empty(0, 3))
+
+    def poses(self) -> Poses:
+        """All of them."""
+        return Poses(self.quaternions, self.translations)
+
+
+@dataclass
+class Turning(State):
+    """What each camera turns about, and how the camera of this step stood before it."""
+
+    pivots: Tensor = field(default_factory=lambda: torch.empty(0, 3))
+    seen: int = -1
+    rotation: Tensor = field(default_factory=lambda: torch.eye(3))
+
+
+class CameraPoses(BaseTrainer):
+    """Adds the optimisation of the camera poses; the dataset must be a TrainableCameraDataset.
+
+    A step moves the pose of the view that it sees and no other. Cameras and Gaussians can move, turn and grow together
+    without a change in any picture; a term of the loss keeps the mean motion of the cameras at zero, so that the scene
+    stays in the frame of its first poses.
+    """
+
+    model_class = CameraTrainableGaussianModel
+    trains_cameras = True
+    camera = CameraOptions()
+    start_poses = StartPoses()
+    turning = Turning()
+
+    def setup(self) -> None:
+        """Optimise the poses of the dataset."""
+        super().setup()
+        if not isinstance(self.model, CameraTrainable):
+            raise TrainingError(
+                "camera optimisation needs a model whose render depends on the pose, found "
+                f"{type(self.model).__name__}; use CameraTrainableGaussianModel"
+            )
+        quaternions = view_parameter(self.dataset, "quaternions", "camera optimisation")
+        translations = view_parameter(self.dataset, "Ts", "camera optimisation")
+        options, extent = self.camera, self.scene_extent
+        first, last = options.rotation_lr_init, options.rotation_lr_final
+        names = "camera_rotation_lr_init, camera_rotation_lr_final"
+        turning = exponential(first, last, options.rotation_lr_max_steps, names=names)
+        first, last = options.position_lr_init * extent, options.position_lr_final * extent
+        names = "camera_position_lr_init, camera_position_lr_final"
+        moving = exponential(first, last, options.position_lr_max_steps, names=names)
+        self.add_parameter("quaternions", quaternions, turning, per_row=True)
+        self.add_parameter("Ts", translations, moving, per_row=True)
+        self.start_poses.quaternions = quaternions.detach().clone()
+        self.start_poses.translations = translations.detach().clone()
+        assert self.dataset is not None
+        self.turning.pivots = pivots_of(self.dataset, self.model.get_xyz)
+
+    def preprocess(self, camera: Camera) -> Camera:
+        """The same camera, whose rotation is felt as a turn about its pivot."""
+        camera = super().preprocess(camera)
+        seen = camera.custom_data.get("index")
+        if seen is None:
+            return camera
+        # Zero in value. Its gradient is what the translation does while the camera turns about the pivot.
+        following = (camera.R.detach() - camera.R) @ self.turning.pivots[seen]
+        translation = camera.T + following
+        return camera._replace(T=translation, world_view_transform=getWorld2View(camera.R, translation).T)
+
+    def after_backward(self, out: dict[str, Any], camera: Camera) -> None:
+        """Remember how the camera stands."""
+        super().after_backward(out, camera)
+        self.turning.seen = camera.custom_data.get("index", -1)
+        self.turning.rotation = camera.R.detach()
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Let the translation follow the turn."""
+        super().after_step()
+        seen = self.turning.seen
+        if seen >= 0:
+            quaternion, translation = (
+                self.optimizer.group(name)["params"][0].data[seen] for name in ("quaternions", "Ts")
+            )
+            turned = quaternion_to_matrix(quaternion)
+            translation += (self.turning.rotation - turned) @ self.turning.pivots[seen]
+
+    def losses(self, out: dict[str, Any], camera: Camera) -> Iterator[tuple[str, Tensor]]:
+        """The terms so far, and the common motion of all cameras as this one can undo it."""
+        yield from super().losses(out, camera)
+        seen = camera.custom_data.get("index")
+        if self.camera.gauge_weight and seen is not None:
+            now = {"quaternions": camera.quaternion, "Ts": camera.T}
+            poses = (held(self.optimizer.group(name)["params"][0], seen, row) for name, row in now.items())
+            motion = common_motion(Poses(*poses), self.start_poses.poses(), self.scene_extent)
+            yield (
+                "camera_gauge",
+                0.5 * self.camera.gauge_weight * len(self.start_poses.quaternions) * (motion * motion).sum(),
+            )
+
+
+class Cameras(CameraPoses, Exposure):
+    """Adds the optimisation of camera poses and exposures."""

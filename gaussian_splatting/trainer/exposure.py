@@ -1,0 +1,65 @@
+"""Exposure compensation: every view has an affine transform of its colours that is trained with the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gaussian_splatting.geometry.schedules import exponential
+from gaussian_splatting.options import Options, option
+from gaussian_splatting.trainer.base import BaseTrainer
+from gaussian_splatting.trainer.rates import HIGHEST
+from gaussian_splatting.trainer.view_parameters import held, view_parameter
+
+if TYPE_CHECKING:
+    from gaussian_splatting.camera import Camera
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExposureOptions(Options):
+    """How fast the exposure of every view is learnt."""
+
+    lr_init: float = option(1e-3, "rate of the exposures at the start", name="camera_exposure_lr_init", maximum=HIGHEST)
+    lr_final: float = option(1e-4, "rate of the exposures at the end", name="camera_exposure_lr_final", maximum=HIGHEST)
+    lr_delay_mult: float = option(0.01, "kept for compatibility; has no effect", name="camera_exposure_lr_delay_mult")
+    lr_max_steps: int = option(
+        30_000, "step at which the rate of the exposures reaches its end",
+        name="camera_exposure_lr_max_steps", minimum=1, moment=True,
+    )  # fmt: skip
+    gauge_weight: float = option(
+        10.0, "weight that keeps the mean exposure at the identity", name="camera_exposure_gauge_weight"
+    )
+
+
+class Exposure(BaseTrainer):
+    """Adds exposure compensation; the dataset must be a TrainableCameraDataset.
+
+    A step changes the exposure of the view that it sees and no other. A brighter scene under darker exposures gives the
+    same pictures; a term of the loss keeps the mean exposure at the identity, so that the scene without any exposure
+    looks as it does in the pictures on average.
+    """
+
+    trains_cameras = True
+    exposure = ExposureOptions()
+
+    def setup(self) -> None:
+        """Optimise the exposures of the dataset."""
+        super().setup()
+        options = self.exposure
+        names = "camera_exposure_lr_init, camera_exposure_lr_final"
+        rate = exponential(options.lr_init, options.lr_final, options.lr_max_steps, names=names)
+        parameter = view_parameter(self.dataset, "exposures", "exposure compensation")
+        self.add_parameter("exposures", parameter, rate, per_row=True)
+
+    def losses(self, out: dict[str, Any], camera: Camera) -> Iterator[tuple[str, Tensor]]:
+        """The terms so far, and the mean exposure as this view can correct it."""
+        yield from super().losses(out, camera)
+        seen = camera.custom_data.get("index")
+        if self.exposure.gauge_weight and seen is not None:
+            exposures = held(self.optimizer.group("exposures")["params"][0], seen, camera.custom_data["exposures"])
+            drift = exposures.mean(dim=0) - torch.eye(3, 4, device=exposures.device)
+            yield "exposure_gauge", 0.5 * self.exposure.gauge_weight * len(exposures) * (drift * drift).sum()

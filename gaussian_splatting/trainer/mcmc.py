@@ -1,0 +1,123 @@
+"""Densification as Markov chain Monte Carlo: dead Gaussians move to live ones, and noise explores (Kheradmand 2024).
+
+Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo", NeurIPS 2024. Defaults are those of gsplat.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gaussian_splatting.gaussian_model import inverse_sigmoid
+from gaussian_splatting.geometry.rotations import build_scaling_rotation
+from gaussian_splatting.losses.regularisers import mean_opacity, mean_scale
+from gaussian_splatting.options import Options, option
+from gaussian_splatting.trainer.base import BaseTrainer
+from gaussian_splatting.trainer.relocation import draw_copies, relocated
+
+if TYPE_CHECKING:
+    from gaussian_splatting.camera import Camera
+
+log = logging.getLogger("gaussian_splatting")
+NOISE_STEEPNESS = 100.0
+NOISE_OPACITY = 0.005
+"""Gaussians well above this opacity get no noise; the steepness says how sharply it falls (equation 9 of the paper)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MCMCOptions(Options):
+    """Relocation, noise and regularisers of 3DGS-MCMC."""
+
+    from_iter: int = option(500, "Gaussians are relocated and added after this step", moment=True)
+    until_iter: int = option(25_000, "Gaussians are relocated and added before this step", moment=True)
+    interval: int = option(100, "steps between two relocations", minimum=1)
+    cap_max: int = option(1_000_000, "number of Gaussians to grow to, never exceeded", minimum=1)
+    growth: float = option(0.05, "fraction by which the number grows at each relocation", maximum=1.0)
+    min_opacity: float = option(0.005, "opacity up to which a Gaussian is dead and relocated", maximum=0.5)
+    noise_lr: float = option(5e5, "strength of the noise, times the position rate")
+    opacity_reg: float = option(0.01, "weight of the mean opacity")
+    scale_reg: float = option(0.01, "weight of the mean scale")
+    init_opacity: float | None = option(
+        None, "opacity of all Gaussians at the start; none: as they are", minimum=1e-6, maximum=0.999
+    )
+    init_scale: float | None = option(None, "factor on all scales at the start; none: as they are", minimum=1e-6)
+
+
+class MCMC(BaseTrainer):
+    """Adds relocation, growth to a cap, noise and regularisers of 3DGS-MCMC."""
+
+    strategy = "densification"
+    mcmc = MCMCOptions()
+
+    @torch.no_grad()
+    def setup(self) -> None:
+        """Set the opacities and scales that the options ask for."""
+        super().setup()
+        everything = torch.ones(len(self.model), dtype=torch.bool, device=self.model.get_xyz.device)
+        if self.mcmc.init_opacity is not None:
+            logit = math.log(self.mcmc.init_opacity / (1 - self.mcmc.init_opacity))
+            self.model.overwrite_rows("opacity", everything, torch.full_like(self.model._opacity, logit))
+        if self.mcmc.init_scale is not None:
+            self.model.overwrite_rows("scaling", everything, self.model._scaling + math.log(self.mcmc.init_scale))
+        if len(self.model) > self.mcmc.cap_max:
+            log.info(
+                "%d Gaussians at the start, more than mcmc_cap_max %d: the faintest go at the first relocation",
+                len(self.model), self.mcmc.cap_max,
+            )  # fmt: skip
+
+    def losses(self, out: dict[str, Any], camera: Camera) -> Iterator[tuple[str, Tensor]]:
+        """The terms so far, and the mean opacity and scale."""
+        yield from super().losses(out, camera)
+        if self.mcmc.opacity_reg:
+            yield "mcmc_opacity", self.mcmc.opacity_reg * mean_opacity(self.model.get_opacity)
+        if self.mcmc.scale_reg:
+            yield "mcmc_scale", self.mcmc.scale_reg * mean_scale(self.model.get_scaling)
+
+    @torch.no_grad()
+    def refine(self) -> None:
+        """Relocate and add when it is time; shake the faint ones in every step."""
+        super().refine()
+        options = self.mcmc
+        if options.from_iter < self.curr_step < options.until_iter and self.curr_step % options.interval == 0:
+            self._relocate()
+        if options.noise_lr:
+            self._shake()
+
+    def _relocate(self) -> None:
+        """Make the dead, and new Gaussians up to the target, copies of live ones drawn by opacity."""
+        opacity = self.model.get_opacity[:, 0]
+        alive = (opacity > self.mcmc.min_opacity).nonzero()[:, 0]
+        target = min(self.mcmc.cap_max, len(opacity) + math.ceil(self.mcmc.growth * len(opacity)))
+        if len(alive) == 0:
+            return
+        if len(alive) > target:
+            brightest = opacity[alive].sort(descending=True, stable=True).indices[:target]
+            alive = alive[brightest.sort().values]
+        chosen = alive[draw_copies(opacity[alive], target - len(alive), self.random("mcmc relocation"))]
+        parents = torch.cat((alive, chosen))
+        copies = torch.bincount(chosen, minlength=len(opacity)) + 1  # [N]
+        fresh = copies[parents] > 1
+        rows = parents[fresh]
+        faded, shrink = relocated(opacity[rows], copies[rows])
+        faded = faded.clamp(self.mcmc.min_opacity, 1 - torch.finfo(faded.dtype).eps)
+        values = {
+            "opacity": inverse_sigmoid(faded)[:, None],
+            "scaling": self.model._scaling[rows] + shrink.log()[:, None],
+        }
+        self.model.change_rows(parents, fresh, values)
+
+    def _shake(self) -> None:
+        """Move centres by noise shaped like the Gaussians: none where they are opaque (equation 9)."""
+        model = self.model
+        noise = torch.randn(tuple(model._xyz.shape), generator=self.random("mcmc noise")).to(model._xyz.device)
+        faint = torch.sigmoid(NOISE_STEEPNESS * (NOISE_OPACITY - model.get_opacity))  # [N, 1]
+        strength = self.mcmc.noise_lr * self.schedules["xyz"](self.curr_step)
+        factor = build_scaling_rotation(model.get_scaling, model._rotation)  # [N, 3, 3]
+        local = factor.transpose(1, 2) @ (noise * faint * strength)[..., None]
+        model._xyz.data += (factor @ local)[..., 0]

@@ -1,0 +1,120 @@
+"""Adam with named parameter groups whose rows follow the Gaussians; on a CPU it runs on our own kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gaussian_splatting.gaussian_rows import ATTRIBUTES, Commit
+from gaussian_splatting.trainer.row_adam import row_moments, step_of_seen_rows
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class NamedAdam(torch.optim.Adam):
+    """`torch.optim.Adam` (Kingma and Ba 2015) over groups of one named parameter each; eps 1e-15 as in 3DGS.
+
+    In a group with `per_row`, only rows that have a gradient in a step are moved; see `row_adam`.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]]) -> None:
+        super().__init__(groups, lr=0.0, eps=1e-15)
+
+    def group(self, name: str) -> dict[str, Any]:
+        """The parameter group called `name`."""
+        return next(group for group in self.param_groups if group["name"] == name)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        """Update every parameter that has a gradient."""
+        assert closure is None, "closures are not used here"
+        elsewhere = []
+        for group in self.param_groups:
+            parameter = group["params"][0]
+            if parameter.grad is None or parameter.numel() == 0:
+                continue
+            if group.get("per_row"):
+                step_of_seen_rows(parameter, self.moments(parameter, per_row=True), group)
+            elif _on_own_kernel(parameter):
+                self._kernel_step(group, parameter)
+            else:
+                elsewhere.append(group)
+        if elsewhere:
+            everything, self.param_groups = self.param_groups, elsewhere
+            try:
+                super().step()
+            finally:
+                self.param_groups = everything
+
+    def moments(self, parameter: Tensor, per_row: bool = False) -> dict[str, Tensor]:
+        """The state of one parameter, made when it is first asked for."""
+        state = self.state[parameter]
+        if not state and per_row:
+            state.update(row_moments(parameter))
+        if not state:
+            state["step"] = torch.tensor(0.0)
+            for name in MOMENTS:
+                state[name] = torch.zeros_like(parameter, memory_format=torch.contiguous_format)
+        return state
+
+    def _kernel_step(self, group: dict[str, Any], parameter: Tensor) -> None:
+        from gaussian_splatting.rasterizer.cpu.adam import adam_step
+
+        state, (beta1, beta2) = self.moments(parameter), group["betas"]
+        state["step"] += 1
+        step, gradient = int(state["step"]), parameter.grad
+        assert gradient is not None
+        adam_step(
+            flat(parameter),
+            flat(gradient),
+            flat(state["exp_avg"]),
+            flat(state["exp_avg_sq"]),
+            float(group["lr"]),
+            beta1,
+            beta2,
+            group["eps"],
+            1 - beta1**step,
+            1 - beta2**step,
+        )
+
+    # RowFollower
+
+    def prepare_rows(self, parents: Tensor, fresh: Tensor) -> Commit:
+        """Follow a change of N: moments move with their Gaussians and start at zero for new ones."""
+        moved: dict[str, dict[str, Tensor]] = {}
+        for name in ATTRIBUTES:
+            state = self.state.get(self.group(name)["params"][0], {})
+            moved[name] = {key: value[parents] if key in MOMENTS else value for key, value in state.items()}
+            for moment in MOMENTS:
+                if moment in moved[name]:
+                    moved[name][moment][fresh] = 0
+
+        def commit(parameters: Mapping[str, nn.Parameter]) -> None:
+            for name, state in moved.items():
+                group = self.group(name)
+                self.state.pop(group["params"][0], None)
+                group["params"][0] = parameters[name]
+                if state:
+                    self.state[parameters[name]] = state
+
+        return commit
+
+    def rows_overwritten(self, name: str, rows: Tensor) -> None:
+        """Start the moments of overwritten values again."""
+        state = self.state.get(self.group(name)["params"][0], {})
+        for moment in MOMENTS:
+            if moment in state:
+                state[moment][rows] = 0
+
+
+def flat(tensor: Tensor) -> Any:
+    """A contiguous CPU tensor as a flat numpy view."""
+    return tensor.detach().contiguous().view(-1).numpy()
+
+
+def _on_own_kernel(parameter: Tensor) -> bool:
+    plain = parameter.device.type == "cpu" and parameter.dtype == torch.float32 and parameter.is_contiguous()
+    return plain and parameter.grad is not None and not parameter.grad.is_sparse

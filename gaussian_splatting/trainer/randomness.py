@@ -1,0 +1,25 @@
+"""Random draws and the order of views as functions of (seed, step, purpose): a resumed run draws the same."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+
+import torch
+
+
+def generator(seed: int, step: int, purpose: str) -> torch.Generator:
+    """A CPU generator that depends on its three arguments only."""
+    digest = hashlib.blake2b(f"{seed}/{step}/{purpose}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+def view_of_step(seed: int, step: int, num_views: int) -> int:
+    """The view that step `step` (1-based) trains on: every epoch visits every view once, in its own order."""
+    epoch, position = divmod(step - 1, num_views)
+    return int(_epoch_order(seed, epoch, num_views)[position])
+
+
+@functools.lru_cache(maxsize=4)
+def _epoch_order(seed: int, epoch: int, num_views: int) -> torch.Tensor:
+    return torch.randperm(num_views, generator=generator(seed, epoch, "views"))

@@ -1,0 +1,50 @@
+"""Learning rates of the six Gaussian parameters, as functions of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gaussian_splatting.geometry.schedules import exponential
+from gaussian_splatting.options import Options, option
+
+HIGHEST = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianRates(Options):
+    """Adam's learning rates (Kerbl et al. 2023, section 6.1). Position rates are multiplied by the scene extent."""
+
+    position_init: float = option(
+        1.6e-4, "position rate at the start, times extent", name="position_lr_init", maximum=HIGHEST
+    )
+    position_final: float = option(
+        1.6e-6, "position rate at the end, times extent", name="position_lr_final", maximum=HIGHEST
+    )
+    position_delay_mult: float = option(0.01, "kept for compatibility; has no effect", name="position_lr_delay_mult")
+    position_max_steps: int = option(
+        30_000,
+        "step at which the position rate reaches its end",
+        name="position_lr_max_steps",
+        minimum=1,
+        moment=True,
+    )
+    feature: float = option(
+        0.0025, "rate of the base colour; the other SH coefficients get a 20th", name="feature_lr", maximum=HIGHEST
+    )
+    opacity: float = option(0.025, "rate of the opacity logit", name="opacity_lr", maximum=HIGHEST)
+    scaling: float = option(0.005, "rate of the log scales", name="scaling_lr", maximum=HIGHEST)
+    rotation: float = option(0.001, "rate of the quaternions", name="rotation_lr", maximum=HIGHEST)
+
+    def schedules(self, scene_extent: float) -> dict[str, Callable[[int], float]]:
+        """Parameter group name -> rate of the step."""
+        first, last = self.position_init * scene_extent, self.position_final * scene_extent
+        constant = {"f_dc": self.feature, "f_rest": self.feature / 20, "opacity": self.opacity}
+        constant |= {"scaling": self.scaling, "rotation": self.rotation}
+        result: dict[str, Callable[[int], float]] = {name: _always(rate) for name, rate in constant.items()}
+        result["xyz"] = exponential(first, last, self.position_max_steps, names="position_lr_init, position_lr_final")
+        return result
+
+
+def _always(rate: float) -> Callable[[int], float]:
+    return lambda step: rate

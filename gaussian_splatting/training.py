@@ -1,0 +1,229 @@
+"""A training run on disk: a loop around a trainer that logs, shows and saves, and cannot change the result."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gaussian_splatting import resume
+from gaussian_splatting.determinism import deterministic
+from gaussian_splatting.errors import SplatError
+from gaussian_splatting.interruption import Interruption
+from gaussian_splatting.io import storage
+from gaussian_splatting.io.checkpoint import Checkpoint, CheckpointFolder
+from gaussian_splatting.progress import progress_bar
+from gaussian_splatting.rescue import explained
+from gaussian_splatting.trainer.checks import finite_parameters, limit_on_gaussians
+from gaussian_splatting.trainer.snapshot import capture
+
+if TYPE_CHECKING:
+    from gaussian_splatting.camera import Camera
+    from gaussian_splatting.dataset.dataset import CameraDataset
+    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.trainer.base import BaseTrainer
+
+LOG_INTERVAL = 10
+PROGRESS_PICTURES = 12
+CHECKPOINT_SECONDS = 60.0
+NEARLY_FULL = 0.9
+
+
+@dataclass
+class TrainingRun:
+    """Drives `trainer` over `cameras` until step `iterations` and writes the run folder as it goes.
+
+    A checkpoint is written at the start, every `checkpoint_interval` steps and `checkpoint_seconds` seconds (0: never
+    for that reason), when a signal asks the run to stop, after an error, and at the end. `description` is kept in it.
+    """
+
+    trainer: BaseTrainer
+    cameras: CameraDataset
+    folder: RunFolder
+    iterations: int
+    save_iterations: Iterable[int] = ()
+    held_out: CameraDataset | None = None
+    show_progress: bool = True
+    say: Callable[[str], None] = print
+    description: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint_interval: int = 0
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    empty_cache_every_step: bool = False
+    require_held: Callable[[], None] = lambda: None
+    seconds: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.checkpoints = CheckpointFolder(self.folder.checkpoints)
+        self._splat_steps = {step for step in self.save_iterations if 0 < step <= self.iterations} | {self.iterations}
+        self._picture_steps = picture_steps(self.iterations)
+        self._logs = [self.folder.metrics, self.folder.timing, self.folder.evaluations]
+        self._recorded = self.trainer.curr_step
+        self._inside = False
+        self._limit = limit_on_gaussians(self.trainer)
+
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Take over the values of a checkpoint, and bring the folder to what it was at that step."""
+        resume.put_back(self.trainer, checkpoint)
+        step = self._recorded = self.trainer.curr_step
+        resume.truncate_logs(self._logs, step)
+        timing = self.folder.read_timing()
+        self.seconds = max((float(entry.get("seconds", 0.0)) for entry in timing), default=0.0)
+        picture = step in self._picture_steps and not self.folder.progress_picture(step).is_file()
+        splat = step in self._splat_steps and not self._is_saved(step)
+        if picture or splat:
+            # What a step derives from its number alone, such as the SH degree, is no part of a checkpoint.
+            self.trainer.preprocess(self.cameras[0])
+        if picture:
+            self.save_picture(step)
+        if splat:
+            resume.truncate_logs([self.folder.evaluations], step - 1)
+            self.save(step)
+
+    def run(self) -> None:
+        """Train to the end; then the splat is on disk and read back. Raises SplatError when training cannot go on."""
+        with Interruption() as wish, deterministic(self.trainer.model.get_xyz.device):
+            try:
+                self._loop(wish)
+            except Exception as error:
+                raise explained(error, self) from error
+
+    def _loop(self, wish: Interruption) -> None:
+        self.cameras.preload()
+        first, before = self.trainer.curr_step, self.seconds
+        if not self.checkpoints.file(first).is_file():
+            self.save_checkpoint(first)
+        started = saved = time.monotonic()
+        with progress_bar(self.iterations, first, self.show_progress) as bar:
+            for loss, out in self.trainer.run(self.cameras, self.iterations):
+                self._inside, step, now = True, self.trainer.curr_step, time.monotonic()
+                self.seconds = before + now - started
+                if step % LOG_INTERVAL == 0 or step == self.iterations:
+                    bar.set_postfix_str(self._log(step, loss, out))
+                self._recorded = step
+                bar.update()
+                self._write_due(step)
+                if wish.received is not None or step == self.iterations or self._is_checkpoint_due(step, now - saved):
+                    self.save_checkpoint(step)
+                    saved = time.monotonic()
+                if wish.received is not None and step < self.iterations:
+                    self.say(f"stopped at step {step}; run the same command again to go on")
+                    wish.stop()
+                if self.empty_cache_every_step and torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                self._inside = False
+
+    def _log(self, step: int, loss: torch.Tensor, out: dict[str, Any]) -> str:
+        self.require_held()
+        finite_parameters(self.trainer.optimizer, step)
+        quality = picture_psnr(out["render"], out["camera"])
+        num, rate = len(self.trainer.model), step / max(self.seconds, 1e-9)
+        terms = {name: float(value.detach()) for name, value in sorted(out["losses"].items())}
+        entry = {"step": step, "loss": float(loss), "losses": terms, "psnr": quality, "num_gaussians": num}
+        storage.append_line(self.folder.metrics, json.dumps(entry))
+        timing = {"step": step, "seconds": round(self.seconds, 3), "iterations_per_second": round(rate, 3)}
+        storage.append_line(self.folder.timing, json.dumps(timing))
+        shown = "-" if quality is None else f"{quality:.2f}"
+        return f"loss {float(loss):.4f}, PSNR {shown}, N {num}"
+
+    def _write_due(self, step: int) -> None:
+        if self._limit is not None and len(self.trainer.model) >= NEARLY_FULL * self._limit[1]:
+            name, limit = self._limit
+            self._limit = None
+            self.say(
+                f"step {step}: {len(self.trainer.model)} Gaussians, {NEARLY_FULL:.0%} of the limit of {limit} is "
+                f"reached; raise {name} if more are wanted"
+            )
+        if step in self._picture_steps:
+            self.require_held()
+            self.save_picture(step)
+        if step in self._splat_steps:
+            self.save(step)
+
+    def _is_checkpoint_due(self, step: int, seconds: float) -> bool:
+        by_step = self.checkpoint_interval > 0 and step % self.checkpoint_interval == 0
+        return by_step or 0 < self.checkpoint_seconds <= seconds
+
+    def save_checkpoint(self, step: int) -> Path:
+        """Write the checkpoint of the step that was finished last. Refuses values that are not finite."""
+        self.require_held()
+        finite_parameters(self.trainer.optimizer, step)
+        for log in self._logs:
+            storage.sync_file(log)
+        return self.checkpoints.save(step, capture(self.trainer), {**self.description, "step": step})
+
+    def rescue_checkpoint(self) -> Path | None:
+        """After an error: write the checkpoint of the last finished step if its values are still there."""
+        trainer = self.trainer
+        if trainer.changing or (self._inside and self._recorded != trainer.curr_step):
+            return None
+        trainer.curr_step = self._recorded
+        path = self.checkpoints.file(self._recorded)
+        return path if path.is_file() else self.save_checkpoint(self._recorded)
+
+    @torch.no_grad()
+    def save_picture(self, step: int) -> None:
+        """The fixed progress view as a JPEG."""
+        from gaussian_splatting.rendering import encode_picture
+
+        views = self.held_out if self.held_out is not None and len(self.held_out) else self.cameras
+        picture = self.trainer.model(views[0])["render"]
+        storage.write_atomically(self.folder.progress_picture(step), encode_picture(picture, "jpeg"))
+
+    def save(self, step: int) -> None:
+        """Write the splat and the cameras of this step, and read the splat back."""
+        self.require_held()
+        finite_parameters(self.trainer.optimizer, step)
+        path = self.folder.point_cloud(step)
+        self.trainer.model.save_ply(path)
+        verify_splat(path, self.trainer.model)
+        self.cameras.save_cameras(self.folder.cameras)
+        if self.held_out is not None and len(self.held_out):
+            self._evaluate(step)
+
+    def _is_saved(self, step: int) -> bool:
+        evaluated = any(entry["step"] == step for entry in self.folder.read_evaluations())
+        needed = self.held_out is not None and len(self.held_out) > 0
+        return self.folder.point_cloud(step).is_file() and (evaluated or not needed)
+
+    @torch.no_grad()
+    def _evaluate(self, step: int) -> None:
+        assert self.held_out is not None
+        values = [picture_psnr(self.trainer.model(camera)["render"], camera) for camera in self.held_out]
+        found = [value for value in values if value is not None]
+        mean = sum(found) / max(1, len(found))
+        storage.append_line(self.folder.evaluations, json.dumps({"step": step, "psnr": mean, "views": len(found)}))
+        self.say(
+            f"step {step}: {mean:.2f} dB mean PSNR on {len(found)} held-out views, {len(self.trainer.model)} Gaussians"
+        )
+
+
+def picture_steps(iterations: int) -> set[int]:
+    """The steps whose progress picture is kept: evenly spread, the last among them."""
+    count = min(PROGRESS_PICTURES, iterations)
+    return {math.ceil(iterations * (index + 1) / count) for index in range(count)}
+
+
+def picture_psnr(render: torch.Tensor, camera: Camera) -> float | None:
+    """PSNR of a render against the camera's picture over all channels; None without one, at most 100 dB."""
+    if camera.ground_truth_image is None:
+        return None
+    error = torch.mean((render.detach() - camera.ground_truth_image) ** 2)
+    return min(100.0, -10 * math.log10(max(float(error), 1e-10)))
+
+
+def verify_splat(path: Any, model: Any) -> None:
+    """Raise SplatError when the file just written does not hold the model's values."""
+    import numpy as np
+
+    from gaussian_splatting.io.ply import read_gaussians
+
+    stored, wanted = read_gaussians(path), model.arrays()
+    for name in ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation"):
+        if not np.array_equal(getattr(stored, name), getattr(wanted, name)):
+            raise SplatError(f"{path}: reading back gives other values for {name} than were written; check the disk")

@@ -1,0 +1,28 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+# Two threads of torch on two busy cores wait for each other: small operations get ten times slower.
+torch.set_num_threads(1)
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real scenes beside the checkout; their licences do not allow shipping them."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"the real scenes are not at {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def demo_scene() -> Path:
+    """The scene that the repository ships."""
+    return REPOSITORY / "assets" / "demo"

@@ -1,0 +1,150 @@
+"""`rasterization` of the CPU backend: gsplat's shapes, modes and `meta`, and what it refuses."""
+
+from __future__ import annotations
+
+import cpu_scenes
+import pytest
+import torch
+from cpu_scenes import DOUBLE, HEIGHT, WIDTH, relative_error
+
+from gaussian_splatting.errors import BackendError
+from gaussian_splatting.rasterizer import cpu, reference
+
+CAMERAS = 2
+
+
+def two_cameras(channels: int | None = None) -> dict[str, torch.Tensor]:
+    values = cpu_scenes.scene(seed=3, degree=3 if channels is None else None)
+    second = values["viewmats"][0].clone()
+    second[0, 3] += 0.4
+    values["viewmats"] = torch.stack([values["viewmats"][0], second])
+    values["Ks"] = torch.cat([values["Ks"], values["Ks"] * torch.tensor([1.2, 1, 1], dtype=DOUBLE)[:, None]])
+    random = cpu_scenes.generator(9)
+    if channels is not None:
+        values["colors"] = torch.rand(len(values["means"]), channels, dtype=DOUBLE, generator=random)
+    values["backgrounds"] = torch.rand(CAMERAS, channels or 3, dtype=DOUBLE, generator=random)
+    return {name: cpu_scenes.exact(value) for name, value in values.items()}
+
+
+def edges(values: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Pixels of both views [C, H, W] where float32 may decide either way."""
+    views = [
+        values | {"viewmats": values["viewmats"][i : i + 1], "Ks": values["Ks"][i : i + 1]} for i in range(CAMERAS)
+    ]
+    return torch.stack([cpu_scenes.knife_edges(view) for view in views])
+
+
+def both(values: dict[str, torch.Tensor], **options):
+    """Pictures, alphas, meta and gradients of the reference and of the CPU backend."""
+    near, results = edges(values), []
+    for backend, dtype in ((reference, DOUBLE), (cpu, torch.float32)):
+        own = cpu_scenes.leaves(values, dtype)
+        picture, alphas, meta = backend.rasterization(**own, width=WIDTH, height=HEIGHT, **options)
+        meta["means2d"].retain_grad()
+        weights = torch.randn(picture.shape, dtype=DOUBLE, generator=cpu_scenes.generator(5))
+        weights = torch.where(near[..., None], 0.0, weights).to(dtype)
+        ((picture + alphas) * weights).sum().backward()
+        results.append((picture, alphas, meta, {name: leaf.grad for name, leaf in own.items()}))
+    (picture, alphas, meta, grads), (found, found_alphas, found_meta, found_grads) = results
+    far = ~near
+    error = (found.detach().double() - picture.detach())[far].abs() / picture.detach()[far].abs().clamp(min=1)
+    assert error.max() <= 5e-6
+    assert (found_alphas.detach().double() - alphas.detach())[far].abs().max() <= 5e-6
+    for name, gradient in grads.items():
+        if gradient is not None and gradient.norm() > 0:
+            assert relative_error(found_grads[name], gradient) <= 1e-4, name
+    assert relative_error(found_meta["means2d"].grad, meta["means2d"].grad) <= 1e-4
+    return meta, found_meta, picture, found
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("render_mode", ["RGB", "D", "ED", "RGB+D", "RGB+ED"])
+def test_every_render_mode_from_two_cameras(render_mode: str, packed: bool) -> None:
+    meta, found, picture, mine = both(two_cameras(), sh_degree=3, render_mode=render_mode, packed=packed)
+    assert mine.shape == picture.shape
+    assert found["means2d"].shape == meta["means2d"].shape
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+def test_any_number_of_channels(channels: int) -> None:
+    both(two_cameras(channels), render_mode="RGB+ED")
+
+
+def test_colours_of_their_own_for_each_camera() -> None:
+    values = two_cameras()
+    values["colors"] = torch.stack([values["colors"], values["colors"].flip(0)])
+    both(values, sh_degree=2)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_meta_is_what_the_reference_reports(packed: bool) -> None:
+    expected, found, *_ = both(two_cameras(), sh_degree=1, packed=packed, absgrad=True, tile_size=16)
+    for name in ("width", "height", "tile_size", "tile_width", "tile_height", "n_cameras", "n_batches"):
+        assert found[name] == expected[name]
+    assert torch.equal(found["radii"], expected["radii"])
+    assert found["radii"].dtype == torch.int32
+    for name in ("camera_ids", "gaussian_ids", "batch_ids"):
+        assert torch.equal(found[name], expected[name]) if packed else found[name] is expected[name] is None
+    seen = (found["radii"] > 0).all(-1)
+    for name in ("means2d", "depths", "conics", "opacities"):
+        assert relative_error(found[name][seen], expected[name][seen]) <= 1e-5, name
+    assert relative_error(found["means2d"].absgrad, expected["means2d"].absgrad) <= 1e-4
+
+
+def test_absolute_gradients_are_at_least_the_gradients() -> None:
+    values = cpu_scenes.leaves(cpu_scenes.scene(seed=4), torch.float32)
+    picture, _, meta = cpu.rasterization(**values, width=WIDTH, height=HEIGHT, sh_degree=3, absgrad=True)
+    picture.square().sum().backward()
+    assert (meta["means2d"].absgrad >= meta["means2d"].grad.abs() * (1 - 1e-4) - 1e-5).all()
+
+
+@pytest.mark.parametrize("options", [{"near_plane": 2.8}, {"far_plane": 3.2}, {"radius_clip": 4.0}, {"eps2d": 0.05}])
+def test_planes_clip_and_blur_are_honoured(options: dict[str, float]) -> None:
+    values = cpu_scenes.scene(seed=6)
+    pictures = []
+    for backend, dtype in ((reference, DOUBLE), (cpu, torch.float32)):
+        own = {name: value.to(dtype) for name, value in values.items()}
+        picture, _, meta = backend.rasterization(
+            **own, width=WIDTH, height=HEIGHT, sh_degree=3, packed=False, **options
+        )
+        pictures.append((picture.double(), meta["radii"]))
+    plain = cpu.rasterization(
+        **{name: value.float() for name, value in values.items()}, width=WIDTH, height=HEIGHT, sh_degree=3
+    )
+    assert torch.equal(pictures[0][1], pictures[1][1])
+    error = (pictures[0][0] - pictures[1][0]).abs()
+    assert error.median() < 1e-6
+    assert (error.amax(-1) > 1e-4).double().mean() < cpu_scenes.FEW
+    assert (plain[0].double() - pictures[0][0]).abs().max() > 1e-3
+
+
+def test_the_options_of_gsplat_that_are_not_supported_are_refused_by_name() -> None:
+    values = {name: value.float() for name, value in cpu_scenes.scene(num=4).items()}
+    covariances = torch.eye(3).expand(4, 3, 3)
+    for name, value in (("with_ut", True), ("sparse_grad", True), ("camera_model", "fisheye"), ("covars", covariances)):
+        with pytest.raises(BackendError, match=name if name != "sparse_grad" else "dense gradients"):
+            cpu.rasterization(**values, width=8, height=8, sh_degree=3, **{name: value})
+    with pytest.raises(BackendError, match="sh_degree 4"):
+        cpu.rasterization(**(values | {"colors": torch.zeros(4, 25, 3)}), width=8, height=8, sh_degree=4)
+    with pytest.raises(BackendError, match="absgrad for 5 channels"):
+        cpu.rasterization(
+            **(values | {"colors": torch.zeros(4, 5), "backgrounds": None}), width=8, height=8, absgrad=True
+        )
+
+
+def test_types_devices_and_shapes_are_checked_by_name() -> None:
+    values = {name: value.float() for name, value in cpu_scenes.scene(num=4).items()}
+    with pytest.raises(BackendError, match=r"scales is torch.float64 on cpu"):
+        cpu.rasterization(**(values | {"scales": values["scales"].double()}), width=8, height=8, sh_degree=3)
+    with pytest.raises(BackendError, match=r"quats must be \[4, 4\]"):
+        cpu.rasterization(**(values | {"quats": values["quats"][:, :3]}), width=8, height=8, sh_degree=3)
+    with pytest.raises(BackendError, match="0 x 8 pixels"):
+        cpu.rasterization(**values, width=0, height=8, sh_degree=3)
+
+
+def test_arguments_may_have_any_strides() -> None:
+    values = {name: value.float() for name, value in cpu_scenes.scene(seed=8).items()}
+    strided = {name: value.flip(0).contiguous().flip(0) for name, value in values.items() if name != "means"}
+    strided["means"] = values["means"].T.contiguous().T
+    expected = cpu.rasterization(**values, width=WIDTH, height=HEIGHT, sh_degree=3)[0]
+    assert torch.equal(cpu.rasterization(**strided, width=WIDTH, height=HEIGHT, sh_degree=3)[0], expected)

@@ -1,0 +1,163 @@
+"""3DGS-MCMC: the number grows to the cap and no further, the dead move, the noise spares what is opaque."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from gaussian_splatting.gaussian_model import inverse_sigmoid
+from gaussian_splatting.trainer import (
+    MCMC,
+    BaseDensificationTrainer,
+    BaseMCMCTrainer,
+    BaseSHLiftMCMCTrainer,
+    BaseTrainer,
+    compose,
+)
+from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
+
+EVERY_STEP = {"mcmc_from_iter": 0, "mcmc_interval": 1}
+
+
+def make_trainer(opacity: torch.Tensor | None = None, **options) -> BaseMCMCTrainer:
+    model = tiny_model()
+    if opacity is not None:
+        model.adopt_rows(
+            {n: v.detach() for n, v in model.rows().items()} | {"opacity": inverse_sigmoid(opacity)[:, None]}
+        )
+    return BaseMCMCTrainer(model, TinyDataset(), **(EVERY_STEP | {"mcmc_noise_lr": 0.0} | options))
+
+
+def at_one_place(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Which centres [N, 3] lie exactly at which others [M, 3], as [N, M]."""
+    return (first.detach()[:, None] == second.detach()[None]).all(dim=-1)
+
+
+def refine(trainer: BaseMCMCTrainer) -> None:
+    trainer.curr_step += 1
+    trainer.refine()
+
+
+def test_the_number_grows_by_a_twentieth_and_stops_at_the_cap():
+    trainer, counts = make_trainer(mcmc_cap_max=70), []
+    for _ in range(6):
+        refine(trainer)
+        counts.append(len(trainer.model))
+    assert counts == [63, 67, 70, 70, 70, 70]
+
+
+def test_more_gaussians_than_the_cap_lose_the_faintest_and_it_is_said(caplog):
+    opacity = torch.linspace(0.1, 0.9, 60)
+    with caplog.at_level(logging.INFO, logger="gaussian_splatting"):
+        trainer = make_trainer(opacity, mcmc_cap_max=50)
+    assert "60 Gaussians at the start, more than mcmc_cap_max 50" in caplog.text
+    brightest = trainer.model.get_xyz[10:].detach().clone()
+    refine(trainer)
+    assert torch.equal(trainer.model.get_xyz, brightest)
+
+
+def test_the_dead_become_copies_of_the_living():
+    opacity = torch.full((60,), 0.5)
+    opacity[:5] = 0.004
+    trainer = make_trainer(opacity, mcmc_growth=0.0)
+    dead, living = trainer.model.get_xyz[:5].detach().clone(), trainer.model.get_xyz[5:].detach().clone()
+    refine(trainer)
+    assert len(trainer.model) == 60
+    assert torch.equal(trainer.model.get_xyz[:55], living)
+    assert at_one_place(trainer.model.get_xyz[55:], living).any(dim=1).all()
+    assert not at_one_place(trainer.model.get_xyz, dead).any()
+
+
+def test_parents_and_copies_share_the_opacity():
+    """All copies of one Gaussian are alike, and together as opaque as it was."""
+    trainer = make_trainer(torch.full((60,), 0.6), mcmc_growth=0.5)
+    before = trainer.model.get_scaling.detach().clone()
+    refine(trainer)
+    copies = at_one_place(trainer.model.get_xyz, trainer.model.get_xyz).sum(dim=1)
+    opacity = trainer.model.get_opacity[:, 0].detach()
+    torch.testing.assert_close(1 - (1 - opacity) ** copies, torch.full((90,), 0.6))
+    alone = copies[:60] == 1
+    assert torch.equal(trainer.model.get_scaling[:60][alone], before[alone])
+    assert (trainer.model.get_scaling[:60][~alone] < before[~alone]).all()
+
+
+def test_relocated_gaussians_start_with_zero_moments():
+    trainer = make_trainer()
+    trainer.step(TinyDataset()[0])
+    moments = trainer.optimizer.state[trainer.model._xyz]["exp_avg"]
+    assert moments.shape[0] == len(trainer.model) == 63
+    shared = at_one_place(trainer.model.get_xyz, trainer.model.get_xyz).sum(dim=1) > 1
+    assert (moments[shared] == 0).all()
+    assert (moments[~shared] != 0).any()
+
+
+def test_the_picture_survives_a_relocation():
+    trainer = make_trainer(torch.full((60,), 0.3), mcmc_growth=0.2)
+    camera = TinyDataset()[0]
+    with torch.no_grad():
+        before = trainer.model(camera)["render"]
+        refine(trainer)
+        after = trainer.model(camera)["render"]
+    assert len(trainer.model) == 72
+    assert (after - before).abs().mean() < 0.01
+
+
+def test_noise_moves_the_faint_and_spares_the_opaque():
+    opacity = torch.full((60,), 0.9)
+    opacity[:30] = 0.002
+    trainer = make_trainer(opacity, mcmc_noise_lr=5e5, mcmc_until_iter=0)
+    before = trainer.model.get_xyz.detach().clone()
+    refine(trainer)
+    moved = (trainer.model.get_xyz.detach() - before).norm(dim=1)
+    assert moved[:30].min() > 0
+    assert moved[30:].max() < 1e-6 * moved[:30].median()
+
+
+def test_noise_has_the_shape_of_the_gaussian():
+    trainer = make_trainer(torch.full((60,), 0.001), mcmc_noise_lr=1e4, mcmc_until_iter=0)
+    everything = torch.ones(60, dtype=torch.bool)
+    trainer.model.overwrite_rows("scaling", everything, torch.tensor([0.1, 1e-4, 1e-4]).log().expand(60, 3))
+    before = trainer.model.get_xyz.detach().clone()
+    refine(trainer)
+    moved = (trainer.model.get_xyz.detach() - before).abs()
+    assert moved[:, 1:].max() < 1e-4 * moved[:, 0].median()
+
+
+def test_nothing_moves_outside_its_time():
+    trainer = make_trainer(mcmc_from_iter=10, mcmc_until_iter=20)
+    for step, expected in ((10, 60), (11, 63), (19, 67), (20, 67)):
+        trainer.curr_step = step - 1
+        refine(trainer)
+        assert len(trainer.model) == expected
+
+
+def test_regularisers_lower_opacity_and_scale():
+    trainer = make_trainer(mcmc_opacity_reg=1.0, mcmc_scale_reg=1.0, lambda_dssim=0.0)
+    camera = TinyDataset()[0]
+    terms = dict(trainer.losses(trainer.model(camera), camera))
+    assert terms["mcmc_opacity"].item() == pytest.approx(0.1, rel=1e-4)
+    assert terms["mcmc_scale"].item() == pytest.approx(trainer.model.get_scaling.mean().item(), rel=1e-5)
+
+
+def test_the_start_from_points_is_faint_and_small():
+    plain = tiny_model()
+    trainer = BaseSHLiftMCMCTrainer(tiny_model(), TinyDataset())
+    torch.testing.assert_close(trainer.model.get_opacity, torch.full((60, 1), 0.5))
+    torch.testing.assert_close(trainer.model.get_scaling, 0.1 * plain.get_scaling)
+    given = BaseMCMCTrainer(tiny_model(), TinyDataset())
+    assert torch.equal(given.model.get_scaling, plain.get_scaling)
+
+
+def test_all_dead_gaussians_are_left_alone():
+    trainer = make_trainer(torch.full((60,), 0.001))
+    before = trainer.model.get_xyz.detach().clone()
+    refine(trainer)
+    assert torch.equal(trainer.model.get_xyz, before)
+
+
+def test_two_densification_strategies_do_not_combine():
+    with pytest.raises(TypeError, match="combines MCMC and BaseDensificationTrainer|combines MCMC and Densify"):
+        compose(BaseDensificationTrainer, ["mcmc"])
+    assert issubclass(compose(BaseTrainer, ["mcmc"]), MCMC)
