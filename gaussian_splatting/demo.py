@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gaussian_splatting import commands
 
-ITERATIONS = 1_200
+ITERATIONS = 2_400
 MAX_GAUSSIANS = 60_000
 
 

@@ -18,7 +18,9 @@ from gaussian_splatting.errors import SplatError
 from gaussian_splatting.interruption import Interruption
 from gaussian_splatting.io import storage
 from gaussian_splatting.io.checkpoint import Checkpoint, CheckpointFolder
+from gaussian_splatting.losses.metrics import psnr
 from gaussian_splatting.progress import progress_bar
+from gaussian_splatting.quality import BEST_PSNR
 from gaussian_splatting.rescue import explained
 from gaussian_splatting.trainer.checks import finite_parameters, limit_on_gaussians
 from gaussian_splatting.trainer.snapshot import capture
@@ -210,11 +212,14 @@ def picture_steps(iterations: int) -> set[int]:
 
 
 def picture_psnr(render: torch.Tensor, camera: Camera) -> float | None:
-    """PSNR of a render against the camera's picture over all channels; None without one, at most 100 dB."""
-    if camera.ground_truth_image is None:
+    """PSNR of a render against the camera's picture over all channels and the pixels that its image mask keeps.
+
+    At most 100 dB; None without a picture, or when the mask keeps nothing.
+    """
+    truth, mask = camera.ground_truth_image, camera.ground_truth_image_mask
+    if truth is None or (mask is not None and not bool((mask > 0).any())):
         return None
-    error = torch.mean((render.detach() - camera.ground_truth_image) ** 2)
-    return min(100.0, -10 * math.log10(max(float(error), 1e-10)))
+    return min(BEST_PSNR, float(psnr(render.detach(), truth, mask)))
 
 
 def verify_splat(path: Any, model: Any) -> None:

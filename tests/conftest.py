@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+# The same cases on every run: a change fails for what it changed.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 # Two threads of torch on two busy cores wait for each other: small operations get ten times slower.
 torch.set_num_threads(1)

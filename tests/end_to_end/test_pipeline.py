@@ -37,6 +37,13 @@ def test_training_improves_held_out_views(run_folder):
     assert evaluations[1]["psnr"] > evaluations[0]["psnr"] + 1.0
 
 
+def test_training_and_rendering_report_the_same_quality_of_masked_views(run_folder):
+    trained = [json.loads(line) for line in (run_folder / "evaluations.jsonl").read_text().splitlines()][-1]
+    rendered = json.loads((run_folder / "ours_150" / "results.json").read_text())
+    assert rendered["masked_views"] == rendered["views"] == trained["views"]
+    assert trained["psnr"] == pytest.approx(rendered["psnr"], abs=0.02)  # the renders are rounded to 8 bits
+
+
 def test_the_exported_splat_gives_the_same_quality_in_the_reference_backend(run_folder, demo_scene, tmp_path):
     from gaussian_splatting.prepare import prepare_dataset, prepare_gaussians
     from gaussian_splatting.training import picture_psnr

@@ -164,7 +164,8 @@ def _gradient_buffers(inputs: tuple[Tensor | None, ...]) -> tuple[Gaussians, lis
 def _viewmat_gradient(viewmat: Tensor, pose: NDArray[np.float64]) -> Tensor:
     """d loss / d viewmat: directly, and through the camera position, which is the last column of its inverse."""
     inverse = np.linalg.inv(viewmat.detach().double().numpy())
-    gradient = -np.outer(inverse[:3].T @ pose[12:15], inverse[:, 3])
+    with np.errstate(invalid="ignore"):  # a gradient that overflowed stays what it is: the trainer's check names it
+        gradient = -np.outer(inverse[:3].T @ pose[12:15], inverse[:, 3])
     gradient[:3, :3] += pose[:9].reshape(3, 3)
     gradient[:3, 3] += pose[9:12]
     return torch.from_numpy(gradient).to(viewmat.dtype)
