@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -102,23 +102,39 @@ def spiral(cameras: Sequence[Camera], frames: int = 120, *, turns: int = 2) -> l
 def interpolate(cameras: Sequence[Camera], frames: int = 120, *, keys: int = 12, closed: bool = False) -> list[Camera]:
     """A smooth flight through at most `keys` of the cameras, in their order; twice continuously differentiable.
 
-    Time between two cameras grows with the distance and the angle between them. `closed` returns to the first one.
+    Time between two cameras grows with the distance and the angle between them. `closed` returns to the first one. All
+    frames have the intrinsics of the first camera.
+    """
+    poses_of(cameras)
+    chosen = np.unique(np.linspace(0, len(cameras) - 1, min(keys, len(cameras))).round().astype(int))
+    alike = [cameras[index]._replace(**_lens_of(cameras[0])) for index in chosen]
+    return through(alike, frames, closed=closed)
+
+
+def through(keys: Sequence[Camera], frames: int, *, closed: bool = False) -> list[Camera]:
+    """A smooth flight through every one of `keys`, in their order, whose focal lengths change on the way too.
+
+    Twice continuously differentiable. Size and principal point are those of the first key. Raises SceneError without
+    any.
     """
     from scipy.interpolate import CubicSpline
     from scipy.spatial.transform import Rotation, RotationSpline
 
-    poses = poses_of(cameras)
-    chosen = np.unique(np.linspace(0, len(cameras) - 1, min(keys, len(cameras))).round().astype(int))
-    if closed and len(chosen) > 1:
-        chosen = np.append(chosen, chosen[0])
-    if len(chosen) == 1:
-        return [_camera_at(cameras[0], poses.centers[0], poses.rotations[0]) for _ in range(frames)]
-    centers, rotations = poses.centers[chosen], Rotation.from_matrix(poses.rotations[chosen])
+    poses = poses_of(keys)
+    centers, turns, focals = poses.centers, poses.rotations, np.stack([_focals(key, keys[0]) for key in keys])
+    if closed and len(keys) > 1:
+        centers, turns, focals = (np.concatenate([values, values[:1]]) for values in (centers, turns, focals))
+    if len(centers) == 1:
+        return [_camera_at(keys[0], centers[0], turns[0]) for _ in range(frames)]
+    rotations = Rotation.from_matrix(turns)
     times = _travel_times(centers, (rotations[:-1].inv() * rotations[1:]).magnitude())
     moments = np.linspace(0, times[-1], frames, endpoint=not closed)
-    places = CubicSpline(times, centers, bc_type="periodic" if closed else "not-a-knot")(moments)
+    ends = "periodic" if closed else "not-a-knot"
+    places = CubicSpline(times, centers, bc_type=ends)(moments)
     facing = RotationSpline(times, rotations)(moments).as_matrix()
-    return [_camera_at(cameras[0], place, rotation) for place, rotation in zip(places, facing, strict=True)]
+    zooms = np.exp(CubicSpline(times, np.log(focals), bc_type=ends)(moments))
+    frames_of_path = zip(places, facing, zooms, strict=True)
+    return [_camera_at(keys[0], place, rotation, zoom) for place, rotation, zoom in frames_of_path]
 
 
 PATHS: dict[str, Callable[[Sequence[Camera], int], list[Camera]]] = {
@@ -137,14 +153,26 @@ def _travel_times(centers: Floats, turns: Floats) -> Floats:
     return np.concatenate([[0.0], np.cumsum(np.maximum(costs, 0.05))])
 
 
-def _camera_at(like: Camera, center: Floats, rotation: Floats) -> Camera:
+def _focals(camera: Camera, like: Camera) -> Floats:
+    """The focal lengths [2] that show the vertical extent of `camera` in a picture of the size of `like`."""
+    K = camera.K.detach().double().cpu()
+    return np.array([float(K[0, 0]), float(K[1, 1])]) * (like.image_height / camera.image_height)
+
+
+def _lens_of(camera: Camera) -> dict[str, Any]:
+    names = ("image_height", "image_width", "FoVx", "FoVy", "K")
+    return {name: getattr(camera, name) for name in names}
+
+
+def _camera_at(like: Camera, center: Floats, rotation: Floats, focals: Floats | None = None) -> Camera:
     """A camera with the size, intrinsics and background of `like`, at `center` with camera-to-world `rotation`."""
     K = like.K.detach().double().cpu()
+    fx, fy = (float(K[0, 0]), float(K[1, 1])) if focals is None else (float(focals[0]), float(focals[1]))
     made = pinhole_camera(
         like.image_height,
         like.image_width,
-        float(K[0, 0]),
-        float(K[1, 1]),
+        fx,
+        fy,
         rotation.T,
         -rotation.T @ center,
         cx=float(K[0, 2]),
@@ -152,3 +180,20 @@ def _camera_at(like: Camera, center: Floats, rotation: Floats) -> Camera:
         device=like.K.device,
     )
     return made._replace(bg_color=like.bg_color)
+
+
+def resized(camera: Camera, width: int, height: int) -> Camera:
+    """The camera for a picture of another size: the vertical field of view stays, the sides are cut or widened."""
+    K, scale = camera.K.detach().double().cpu(), height / camera.image_height
+    made = pinhole_camera(
+        height,
+        width,
+        float(K[0, 0]) * scale,
+        float(K[1, 1]) * scale,
+        camera.R.detach(),
+        camera.T.detach(),
+        cx=width / 2 + (float(K[0, 2]) - camera.image_width / 2) * scale,
+        cy=float(K[1, 2]) * scale,
+        device=camera.K.device,
+    )
+    return made._replace(bg_color=camera.bg_color, postprocess=camera.postprocess, custom_data=camera.custom_data)

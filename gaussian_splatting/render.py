@@ -1,4 +1,4 @@
-"""Render the cameras of a scene from a trained run: pictures, depth maps and metrics, in `ours_<iteration>`."""
+"""Render a trained run: its views with depth maps and metrics, in `ours_<iteration>`, or a film along a camera path."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gaussian_splatting import commands
+from gaussian_splatting.film_command import add_film_flags, asks_for_film, make_film
 from gaussian_splatting.scene_flags import add_scene_flags, fill_from_run
 
 if TYPE_CHECKING:
@@ -44,9 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m gaussian_splatting.render", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("-d", "--destination", required=True, help="the run folder that train wrote")
+    parser.add_argument(
+        "-d", "--destination", required=True, help="the run folder that train wrote; films: or a splat file"
+    )
     parser.add_argument("-i", "--iteration", type=int, help="the iteration to render (default: the newest)")
-    add_scene_flags(parser)
+    add_film_flags(parser)
+    add_scene_flags(parser, sizes=True)
     add_render_flags(parser)
     parser.add_argument("--split", choices=("train", "test", "all"), help="views (default: test with --eval, else all)")
     parser.add_argument("--overwrite", action="store_true", help="replace views rendered before, once these are whole")
@@ -74,8 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def render(arguments: argparse.Namespace) -> None:
     """Everything the command does, as library calls."""
+    from gaussian_splatting.errors import SplatError
     from gaussian_splatting.run_folder import RunFolder
 
+    if asks_for_film(arguments):
+        return make_film(arguments)
+    if isinstance(arguments.resolution, tuple):
+        raise SplatError("--resolution WIDTHxHEIGHT is for films (--path, --video); views are compared with photos")
     folder = RunFolder(arguments.destination)
     iteration = folder.resolve(arguments.iteration)
     results, seconds = render_run(folder, iteration, arguments)

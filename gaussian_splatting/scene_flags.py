@@ -24,6 +24,7 @@ REMEMBERED: dict[str, Any] = {
 }
 
 
+LARGEST_FILM = 16_384
 ALPHA_USES = ("composite", "mask")
 ALPHA_HELP = (
     "alpha channels: lay the picture over the background (default for transforms.json), or use them as image mask "
@@ -31,13 +32,20 @@ ALPHA_HELP = (
 )
 
 
-def add_scene_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a scene. Every default is None, "not given", so that a run's own settings can fill in."""
+def add_scene_flags(parser: argparse.ArgumentParser, *, sizes: bool = False) -> None:
+    """Add the flags of a scene. Every default is None, "not given", so that a run's own settings can fill in.
+
+    With `sizes`, the resolution may be a WIDTHxHEIGHT, as a pair of integers.
+    """
     group = parser.add_argument_group("scene (each defaults to what the run was trained with)")
     switch = argparse.BooleanOptionalAction
     group.add_argument("-s", "--source", help="scene folder")
     group.add_argument("--eval", action=switch, help="hold out every 8th view by sorted name")
-    group.add_argument("-r", "--resolution", type=int, help="1, 2, 4, 8: divide the size; larger: width in pixels")
+    resolution = "1, 2, 4, 8: divide the size; larger: width in pixels"
+    group.add_argument(
+        "-r", "--resolution", type=resolution_or_size if sizes else int,
+        help=f"{resolution}; films also WIDTHxHEIGHT" if sizes else resolution,
+    )  # fmt: skip
     group.add_argument("--image_scale", type=float, help="multiply the size by this, for example 0.7")
     group.add_argument("-w", "--white_background", action=switch, help="white instead of black behind the scene")
     group.add_argument("--antialiased", action=switch, help="compensate the screen-space blur (Mip-Splatting)")
@@ -46,6 +54,16 @@ def add_scene_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--load_camera", help="take the cameras from this cameras.json")
     group.add_argument("--sh_degree", type=int, choices=range(5), help="degree of view dependence")
     group.add_argument("--mode", help="the mode it was trained with")
+
+
+def resolution_or_size(text: str) -> int | tuple[int, int]:
+    """An argparse type: the number that `-r` takes, or WIDTHxHEIGHT."""
+    if "x" not in text.lower():
+        return int(text)
+    width, height = (int(number) for number in text.lower().split("x"))
+    if not (1 <= width <= LARGEST_FILM and 1 <= height <= LARGEST_FILM):
+        raise argparse.ArgumentTypeError(f"{text}: each side must be from 1 to {LARGEST_FILM} pixels")
+    return width, height
 
 
 def fill_from_run(arguments: argparse.Namespace, settings: Mapping[str, Any], folder: Path) -> None:

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -22,19 +21,16 @@ from numpy.typing import NDArray
 
 from gaussian_splatting import commands
 from gaussian_splatting.errors import SplatError
+from gaussian_splatting.film_command import add_film_flags, make_film
 from gaussian_splatting.io import storage
 from gaussian_splatting.picture_files import to_bytes
-from gaussian_splatting.scene_flags import add_scene_flags, fill_from_run
+from gaussian_splatting.scene_flags import add_scene_flags
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gaussian_splatting.camera import Camera
-    from gaussian_splatting.gaussian_model import GaussianModel
 
 Frame = NDArray[np.uint8]
-
-PATH_NAMES = ("orbit", "spiral", "interpolate")
 
 
 def write_video(path: str | Path, frames: Iterable[Tensor | Frame], fps: float = 30) -> Path:
@@ -131,70 +127,22 @@ def _copy(source: Path, stream: BinaryIO) -> None:
         shutil.copyfileobj(content, stream)
 
 
-def rendered_frames(
-    gaussians: GaussianModel, cameras: Sequence[Camera], show_progress: bool = False
-) -> Iterator[Frame]:
-    """The pictures [H, W, 3] of a camera path, one at a time."""
-    import torch
-    from tqdm import tqdm
-
-    for camera in tqdm(cameras, desc="rendering", unit="frame", disable=not show_progress, mininterval=0.5):
-        with torch.no_grad():
-            yield to_bytes(gaussians(camera)["render"])
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command."""
     parser = argparse.ArgumentParser(prog="python -m gaussian_splatting.video", description=__doc__, allow_abbrev=False)
-    parser.add_argument("-d", "--destination", required=True, help="the run folder that train wrote")
+    parser.add_argument("-d", "--destination", required=True, help="the run folder that train wrote, or a splat file")
     parser.add_argument("-i", "--iteration", type=int, help="the iteration to render (default: the newest)")
-    parser.add_argument("--path", choices=PATH_NAMES, default="orbit", help="the camera path (default orbit)")
-    parser.add_argument("--output", help="the file to write (default: <run>/<path>_<iteration>.mp4)")
-    parser.add_argument("--frames", type=commands.positive_integer, default=120, help="number of frames (default 120)")
-    parser.add_argument("--fps", type=commands.positive_integer, default=30, help="frames per second (default 30)")
     parser.add_argument("--overwrite", action="store_true", help="replace a video that is there already")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    add_scene_flags(parser)
+    add_film_flags(parser, default_path="orbit")
+    add_scene_flags(parser, sizes=True)
     commands.add_common_flags(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the status for the shell."""
-    return commands.run_command(video, build_parser(), argv)
-
-
-def video(arguments: argparse.Namespace) -> None:
-    """Everything the command does, as library calls."""
-    from gaussian_splatting.camera_paths import PATHS
-    from gaussian_splatting.render import prepare_rendering
-    from gaussian_splatting.run_folder import RunFolder
-
-    folder = RunFolder(arguments.destination)
-    iteration = folder.resolve(arguments.iteration)
-    output = Path(arguments.output or folder.path / f"{arguments.path}_{iteration}.mp4")
-    if output.exists() and not arguments.overwrite:
-        raise SplatError(f"{output}: is there already; give --overwrite to replace it, or another --output")
-    fill_from_run(arguments, folder.settings(), folder.path)
-    dataset, gaussians = prepare_rendering(
-        arguments.sh_degree,
-        arguments.source,
-        commands.chosen_device(arguments),
-        load_ply=folder.point_cloud(iteration),
-        load_camera=arguments.load_camera,
-        load_mask=False,
-        load_depth=False,
-        backend=arguments.backend,
-        resolution=arguments.resolution,
-        image_scale=arguments.image_scale,
-        white_background=arguments.white_background,
-        antialiased=arguments.antialiased,
-    )
-    cameras = PATHS[arguments.path]([dataset.geometry(index) for index in range(len(dataset))], arguments.frames)
-    started = time.monotonic()
-    written = write_video(output, rendered_frames(gaussians, cameras, not arguments.quiet), arguments.fps)
-    seconds = time.monotonic() - started
-    commands.say(f"{len(cameras)} frames in {seconds:.1f} s ({len(cameras) / seconds:.1f} per second): {written}")
+    return commands.run_command(make_film, build_parser(), argv)
 
 
 if __name__ == "__main__":

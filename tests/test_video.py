@@ -102,9 +102,3 @@ def test_the_command_writes_an_orbit_of_a_run(tmp_path, capsys):
     assert video.main(flags) == 2
     assert "give --overwrite" in capsys.readouterr().err
     assert video.main([*flags, "--overwrite", "--path", "spiral"]) == 0
-
-
-def test_every_path_name_of_the_command_is_a_path():
-    from gaussian_splatting.camera_paths import PATHS
-
-    assert set(video.PATH_NAMES) == set(PATHS)
