@@ -13,6 +13,7 @@ from gaussian_splatting.rasterizer import BACKENDS, surface_backend
 from gaussian_splatting.trainer import named, rules
 from gaussian_splatting.trainer.checks import LIMITS
 from gaussian_splatting.trainer.compose import compose
+from gaussian_splatting.trainer.presets import PRESETS
 
 if TYPE_CHECKING:
     import torch
@@ -67,12 +68,22 @@ def trainer_class(
     load_ply: str | os.PathLike[str] | None = None,
     trainer: str | None = None,
     features: Iterable[str] = (),
+    *,
+    preset: str | None = None,
 ) -> type[BaseTrainer]:
-    """The trainer of a mode, or the user's own given as `package.module:Class`, with more `features` by name."""
+    """The trainer of a mode, or that of a preset, or the user's own as `package.module:Class`, with more `features`."""
+    if preset is not None:
+        if trainer is not None:
+            raise SplatError(f"--preset {preset} is a trainer of its own, and so is --trainer {trainer}; keep one")
+        if preset not in PRESETS:
+            raise SplatError(f"there is no preset {preset!r}; nearest: {nearest(preset, PRESETS)}")
     modes = basemodes if load_ply else shliftmodes
     if trainer is None and mode not in modes:
         raise SplatError(f"there is no mode {mode!r}; nearest: {nearest(mode, modes)}")
-    cls = modes[mode] if trainer is None else imported_trainer(trainer)
+    if preset is not None:
+        cls = PRESETS[preset].trainer
+    else:
+        cls = modes[mode] if trainer is None else imported_trainer(trainer)
     try:
         return compose(cls, features)
     except TypeError as error:
@@ -128,7 +139,10 @@ def prepare_dataset(
 
     dataset: CameraDataset
     if load_camera is not None:
-        dataset = FixedTrainableCameraDataset(load_camera, load_mask=load_mask, load_depth=load_depth)
+        dataset = FixedTrainableCameraDataset(
+            load_camera, load_mask=load_mask, load_depth=load_depth,
+            split=split, resolution=resolution, image_scale=image_scale,
+        )  # fmt: skip
     else:
         dataset = open_scene(
             source, split, load_mask=load_mask, load_depth=load_depth,

@@ -20,6 +20,7 @@ REMEMBERED: dict[str, Any] = {
     "white_background": False,
     "antialiased": False,
     "no_image_mask": False,
+    "load_camera": None,
     "alpha": None,
 }
 
@@ -70,20 +71,32 @@ def fill_from_run(arguments: argparse.Namespace, settings: Mapping[str, Any], fo
     """Give every scene flag that was not given the value of the run, else the default.
 
     A size given on the command line replaces both size settings of the run. A run that optimised its cameras is looked
-    at through them, but for held-out views, which it did not have. Raises SplatError when nobody knows the source.
+    at through them, but for held-out views, which it did not have. A `cameras.json` has its own sizes and views: size
+    and split of the run do not apply to it, those of the command line do. SplatError when nobody knows the source.
     """
-    if arguments.resolution is not None or arguments.image_scale is not None:
-        settings = {name: value for name, value in settings.items() if name not in ("resolution", "image_scale")}
+    unsized = {name: value for name, value in settings.items() if name not in ("resolution", "image_scale")}
+    from_file, unsplit = arguments.load_camera is not None, arguments.eval is None
+    if from_file or arguments.resolution is not None or arguments.image_scale is not None:
+        settings = unsized
     for name, default in REMEMBERED.items():
         if getattr(arguments, name) is None:
             value = settings.get(name)
             setattr(arguments, name, default if value is None else value)
     if getattr(arguments, "backend", None) == "auto" and str(settings.get("backend", "")).endswith("-2dgs"):
         arguments.backend = "auto-2dgs"  # surfels are looked at as surfels
-    optimised = folder / "cameras.json"
-    split = getattr(arguments, "split", None) or ("test" if arguments.eval else "all")
-    moved = settings.get("trains_cameras", "camera" in arguments.mode) and split != "test"
-    if arguments.load_camera is None and moved and optimised.is_file():
-        arguments.load_camera = str(optimised)
+    split = getattr(arguments, "split", None)
+    if from_file and unsplit and split is None:
+        arguments.split = "all"
+    elif not from_file and _looks_through_trained(arguments, settings, split, folder / "cameras.json"):
+        arguments.load_camera, arguments.split = str(folder / "cameras.json"), "all"
+        if arguments.resolution == settings.get("resolution") and arguments.image_scale == settings.get("image_scale"):
+            arguments.resolution = arguments.image_scale = None
     if arguments.source is None and arguments.load_camera is None:
         raise SplatError(f"{folder}: its settings name no scene; give the scene folder with -s")
+
+
+def _looks_through_trained(
+    arguments: argparse.Namespace, settings: Mapping[str, Any], split: str | None, cameras: Path
+) -> bool:
+    wanted = split or ("test" if arguments.eval else "all")
+    return bool(settings.get("trains_cameras", "camera" in arguments.mode)) and wanted != "test" and cameras.is_file()

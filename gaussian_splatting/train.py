@@ -38,11 +38,15 @@ def train(arguments: argparse.Namespace) -> None:
     from gaussian_splatting.trainer.rules import option_groups
     from gaussian_splatting.training import TrainingRun
 
-    cls = prepare.trainer_class(arguments.mode, arguments.load_ply, arguments.trainer, features(arguments))
-    owner = f"{cls.__name__} (--mode {arguments.mode})" if arguments.trainer is None else cls.__name__
+    cls = prepare.trainer_class(
+        arguments.mode, arguments.load_ply, arguments.trainer, features(arguments), preset=arguments.preset
+    )
+    owner = f"{cls.__name__} (--mode {arguments.mode})" if chosen_by_mode(arguments) else cls.__name__
     options = option_flags.given_options(arguments, option_groups(cls), owner)
     if arguments.max_gaussians is not None:
         options[prepare.limit_option(cls)] = arguments.max_gaussians
+    if arguments.preset is not None and arguments.load_ply is not None:
+        options.setdefault("initial_sh_degree", arguments.sh_degree)  # the splat has all degrees already
     with claimed(arguments.destination, arguments.resume, arguments.overwrite, say) as claim:
         device = commands.chosen_device(arguments)
         cameras, held_out = load_scene(arguments, device, cls.trains_cameras)
@@ -64,6 +68,11 @@ def train(arguments: argparse.Namespace) -> None:
         )  # fmt: skip
         announce(trainer, cameras, iterations, length)
         execute(run, claim, length, lambda: write_settings(arguments, trainer, claim.run, iterations))
+
+
+def chosen_by_mode(arguments: argparse.Namespace) -> bool:
+    """Whether the trainer is that of --mode."""
+    return arguments.trainer is None and arguments.preset is None
 
 
 def features(arguments: argparse.Namespace) -> list[str]:
@@ -97,11 +106,13 @@ def load_scene(
 
 
 def run_length(arguments: argparse.Namespace, num_views: int) -> int:
-    """Steps of the run from -i or --epochs."""
+    """Steps of the run from -i or --epochs, else those of the preset."""
     from gaussian_splatting.errors import SplatError
+    from gaussian_splatting.trainer.presets import PRESETS
 
     steps = arguments.iteration if arguments.epochs is None else arguments.epochs * num_views
-    steps = REFERENCE_LENGTH if steps is None else steps
+    if steps is None:
+        steps = REFERENCE_LENGTH if arguments.preset is None else PRESETS[arguments.preset].length(num_views)
     if steps < 1:
         raise SplatError(f"the run has {steps} steps; give -i or --epochs a positive number")
     return steps
@@ -126,6 +137,7 @@ def write_settings(arguments: argparse.Namespace, trainer: BaseTrainer, folder: 
     folder.write_settings(
         source=str(Path(arguments.source)),
         mode=arguments.mode,
+        preset=arguments.preset,
         trainer=type(trainer).__name__,
         trains_cameras=type(trainer).trains_cameras,
         options=known,
@@ -137,6 +149,8 @@ def write_settings(arguments: argparse.Namespace, trainer: BaseTrainer, folder: 
         eval=arguments.eval,
         white_background=arguments.white_background,
         alpha=arguments.alpha,
+        no_image_mask=arguments.no_image_mask,
+        load_camera=arguments.load_camera,
         init=arguments.init_ply or arguments.init or "points",
         antialiased=arguments.antialiased,
         backend=trainer.model.backend,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_run import make_scene, splat
 
-from gaussian_splatting import prepare, train
+from gaussian_splatting import prepare, render, train
 from gaussian_splatting.run_folder import RunFolder
 
 SHORT = ("--quiet", "--threads", "1", "--densify_target_lower_bound", "0")
@@ -70,6 +70,19 @@ def test_training_goes_on_from_trained_cameras(scene, tmp_path):
     for before, after in zip(cameras_of(first), again, strict=True):
         assert before["exposure"] == after["exposure"]
         assert before["position"] == pytest.approx(after["position"], abs=1e-9)
+
+
+def test_cameras_of_a_file_are_split_and_reduced_in_training_and_rendering(scene, tmp_path, capsys):
+    first = run(scene, tmp_path / "first", "--mode", "base", *PLAIN)
+    flags = ("--mode", "camera", "--load_camera", str(first.cameras), "--eval", "-r", "2", *PLAIN)
+    second = run(scene, tmp_path / "second", *flags)
+    full, reduced = cameras_of(first), cameras_of(second)
+    assert [entry["img_name"] for entry in reduced] == [entry["img_name"] for entry in full[1:8]]
+    assert {entry["width"] for entry in reduced} == {full[0]["width"] // 2}
+    for split, views in (("test", 2), ("train", 7)):
+        assert render.main(["-d", str(second.path), "--split", split, "--overwrite", "--quiet"]) == 0
+        results = json.loads((second.rendered(12) / "results.json").read_text())
+        assert (results["views"], results["resolution"][0][0]) == (views, full[0]["width"] // 2)
 
 
 def test_features_are_added_by_name(scene, tmp_path, capsys):
