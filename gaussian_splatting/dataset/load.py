@@ -50,7 +50,7 @@ def load_pictures(
     The mask is the view's mask file, else the alpha channel of its picture, unless that is coverage. Depths that are
     not finite or negative are masked out, and so are pixels that the lens did not see.
     """
-    pixels = None if view.lens is None else pixel_map(view.lens)
+    pixels = _pixel_map(view)
     colors, alpha = _colors(view, pixels, max_pixels) if view.image_path is not None else (None, None)
     coverage, mask = (alpha, None) if view.composited else (None, alpha if load_mask else None)
     if load_mask and view.image_mask_path is not None:
@@ -59,6 +59,13 @@ def load_pictures(
     depth, depth_mask = _depth(view, pixels, max_pixels) if load_depth else (None, None)
     arrays = (colors, mask, depth, depth_mask, coverage)
     return Pictures(*(None if array is None else torch.from_numpy(array) for array in arrays))
+
+
+def _pixel_map(view: View) -> PixelMap | None:
+    try:
+        return None if view.lens is None else pixel_map(view.lens)
+    except SceneError as error:
+        raise SceneError(f"{view.image_path or view.name}: {error}") from error
 
 
 def _colors(view: View, pixels: PixelMap | None, max_pixels: int) -> tuple[np.ndarray, np.ndarray | None]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gaussian_splatting.errors import FormatError
+from gaussian_splatting.io.reader import read_content
 
 MAX_BYTES = 256 << 20
 MAX_DIGITS = 400
@@ -94,14 +95,10 @@ class JsonValue:
 def read_json(path: str | Path, where: str = "") -> JsonValue:
     """The content of a JSON file of at most 256 MiB; `where` names its outermost value in messages."""
     path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read: {error.strerror}; check the path") from error
+    content = read_content(path)
     if len(content) > MAX_BYTES:
         raise FormatError(f"{path}: more than {MAX_BYTES >> 20} MiB of JSON; this is no list of cameras")
-    return parse_json(content, path, where)
+    return parse_json(content[:], path, where)
 
 
 def parse_json(content: bytes, path: str | Path, where: str = "") -> JsonValue:

@@ -93,7 +93,10 @@ def with_picture(
         findings.add("as stored" if turn == 1 else "turned", view.name)
     if fitted.distorted:
         findings.add("undistorted", view.name)
-    pinhole = undistorted_pinhole(fitted)
+    try:
+        pinhole = undistorted_pinhole(fitted)
+    except SceneError as error:
+        raise SceneError(f"{path}: {error}") from error
     view = replace(
         view,
         **{key: getattr(pinhole, key) for key in ("width", "height", "fx", "fy", "cx", "cy")},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,22 @@ def test_a_byte_order_mark_is_fine() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"c\.json: cannot be read: No such file or directory; check the path"):
         read_json(tmp_path / "c.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c.json")
+    with pytest.raises(FormatError, match=r"c\.json: is a pipe, not a file; check the path"):
+        read_json(tmp_path / "c.json")
+
+
+def test_a_small_file_costs_little_memory(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text("[]")
+    tracemalloc.start()
+    read_json(tmp_path / "c.json")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 @pytest.mark.parametrize(
