@@ -20,7 +20,7 @@ TABLE = Path(__file__).with_name("flag_table.json")
 
 
 def flag_table() -> dict[str, Any]:
-    """The stored table: modes, features, and per option group its title and its flags with their help."""
+    """The stored table: modes, presets, features, and per option group its title and its flags with their help."""
     return json.loads(TABLE.read_text(encoding="utf-8"))
 
 
@@ -28,13 +28,15 @@ def make_flag_table() -> dict[str, Any]:
     """The table as the trainer classes give it."""
     from gaussian_splatting import prepare
     from gaussian_splatting.trainer.compose import FEATURES
+    from gaussian_splatting.trainer.presets import PRESETS
 
     groups = {}
     for group, options in sorted(prepare.all_option_groups().items()):
         title = (type(options).__doc__ or group).strip().splitlines()[0]
         flags = {name: _help(entry) for name, entry in flat_options({group: options}).items()}
         groups[group] = {"title": title, "flags": flags}
-    return {"modes": sorted(prepare.shliftmodes), "features": sorted(FEATURES), "groups": groups}
+    names = {"modes": sorted(prepare.shliftmodes), "presets": list(PRESETS), "features": sorted(FEATURES)}
+    return names | {"groups": groups}
 
 
 def add_option_flags(parser: argparse.ArgumentParser, table: Mapping[str, Any]) -> None:
@@ -52,7 +54,7 @@ def add_option_flags(parser: argparse.ArgumentParser, table: Mapping[str, Any]) 
 
 
 def _help(entry: FlatOption) -> str:
-    scaling = "; follows the length of the run" if entry.moment else ""
+    scaling = "; follows the length of the run" if entry.moment or entry.growth else ""
     return f"{entry.meaning} ({describe(entry.annotation)}; default {entry.default}{scaling})"
 
 

@@ -128,25 +128,29 @@ def prepare_dataset(
     split: Split = "all",
     white_background: bool = False,
     alpha: AlphaUse | None = None,
+    max_pixels: int | None = None,
 ) -> CameraDataset:
     """The cameras of a scene of any kind (see `open_scene`), or of a `cameras.json` when `load_camera` is given.
 
     Their poses and exposures are parameters when `trainable_camera`. `split` is "all", or "train"/"test" as the scene
-    says, with every 8th view by sorted name held out where it says nothing.
+    says, with every 8th view by sorted name held out where it says nothing. Pictures of more than `max_pixels` are
+    refused before they are decoded.
     """
+    from gaussian_splatting.dataset.pictures import PictureLimits
     from gaussian_splatting.dataset.scenes import open_scene
     from gaussian_splatting.dataset.trainable import FixedTrainableCameraDataset, TrainableCameraDataset
 
     dataset: CameraDataset
+    limits = None if max_pixels is None else PictureLimits(max_pixels=max_pixels)
     if load_camera is not None:
         dataset = FixedTrainableCameraDataset(
             load_camera, load_mask=load_mask, load_depth=load_depth,
-            split=split, resolution=resolution, image_scale=image_scale,
+            split=split, resolution=resolution, image_scale=image_scale, limits=limits,
         )  # fmt: skip
     else:
         dataset = open_scene(
             source, split, load_mask=load_mask, load_depth=load_depth,
-            resolution=resolution, image_scale=image_scale, alpha=alpha,
+            resolution=resolution, image_scale=image_scale, alpha=alpha, limits=limits,
         )  # fmt: skip
     if white_background:
         dataset.bg_color = (1.0, 1.0, 1.0)

@@ -100,6 +100,7 @@ def load_scene(
             split=split,
             white_background=arguments.white_background,
             alpha=arguments.alpha,
+            max_pixels=arguments.max_pixels,
         )
 
     return (load("train"), load("test")) if arguments.eval else (load("all"), None)
@@ -149,6 +150,7 @@ def write_settings(arguments: argparse.Namespace, trainer: BaseTrainer, folder: 
         eval=arguments.eval,
         white_background=arguments.white_background,
         alpha=arguments.alpha,
+        max_pixels=arguments.max_pixels,
         no_image_mask=arguments.no_image_mask,
         load_camera=arguments.load_camera,
         init=arguments.init_ply or arguments.init or "points",

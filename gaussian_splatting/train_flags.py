@@ -6,7 +6,7 @@ import argparse
 import math
 
 from gaussian_splatting import commands, option_flags
-from gaussian_splatting.scene_flags import ALPHA_HELP, ALPHA_USES
+from gaussian_splatting.scene_flags import ALPHA_HELP, ALPHA_USES, MAX_PIXELS_HELP
 
 DESCRIPTION = "Train a scene and leave a run folder with splat, cameras, checkpoints, logs and report."
 
@@ -25,7 +25,12 @@ def build_parser() -> argparse.ArgumentParser:
         "-s", "--source", required=True, help="scene: a folder (COLMAP, transforms.json, Blender) or a JSON file"
     )
     run.add_argument("-d", "--destination", required=True, help="run folder to write")
-    run.add_argument("--mode", default="base", choices=table["modes"], help="what is trained (default base)")
+    kind = run.add_mutually_exclusive_group()
+    kind.add_argument("--mode", default="base", choices=table["modes"], help="what is trained (default base)")
+    kind.add_argument(
+        "--preset", choices=table["presets"],
+        help="a recipe with its own length instead: fast (the quality of densify in a fifth of its time)",
+    )  # fmt: skip
     run.add_argument("--trainer", help="a trainer of your own, package.module:Class, instead of --mode's")
     run.add_argument(
         "--with", dest="features", metavar="FEATURE,...", default="",
@@ -120,5 +125,6 @@ def add_scene_flags(parser: argparse.ArgumentParser) -> None:
     scene.add_argument("--antialiased", action="store_true", help="compensate the screen-space blur (Mip-Splatting)")
     scene.add_argument("--no_image_mask", action="store_true", help="do not read image masks")
     scene.add_argument("--alpha", choices=ALPHA_USES, help=ALPHA_HELP)
+    scene.add_argument("--max_pixels", type=commands.positive_integer, metavar="N", help=MAX_PIXELS_HELP)
     scene.add_argument("--no_depth_data", action="store_true", help="do not read depth maps")
     scene.add_argument("--load_camera", help="take the cameras from this cameras.json")

@@ -15,7 +15,7 @@ from gaussian_splatting.options import flat_options
 from gaussian_splatting.train_flags import build_parser
 
 PACKAGE = """
-    BaseCameraTrainer BaseDensificationTrainer BaseDepthTrainer BaseMCMCTrainer
+    BaseCameraTrainer BaseDensificationTrainer BaseDepthTrainer BaseFastTrainer BaseMCMCTrainer
     BaseOpacityResetDensificationCameraTrainer BaseOpacityResetDensificationTrainer BaseSHLiftCameraTrainer
     BaseSHLiftMCMCTrainer BaseSHLiftOpacityResetDensificationCameraTrainer
     BaseSHLiftOpacityResetDensificationTrainer BaseSHLiftTrainer BaseScaleRegularizeTrainer BaseTrainer Camera
@@ -23,33 +23,35 @@ PACKAGE = """
     DepthCameraTrainer DepthMCMCTrainer DepthOpacityResetDensificationCameraTrainer
     DepthOpacityResetDensificationTrainer DepthSHLiftCameraTrainer DepthSHLiftMCMCTrainer
     DepthSHLiftOpacityResetDensificationCameraTrainer DepthSHLiftOpacityResetDensificationTrainer
-    DepthSHLiftTrainer FixedTrainableCameraDataset GaussianModel JSONCameraDataset MCMCTrainer NormalCameraTrainer
-    NormalOpacityResetDensificationCameraTrainer NormalOpacityResetDensificationTrainer NormalSHLiftCameraTrainer
-    NormalSHLiftOpacityResetDensificationCameraTrainer NormalSHLiftOpacityResetDensificationTrainer
-    NormalSHLiftTrainer NormalTrainer OpacityResetDensificationCameraTrainer OpacityResetDensificationTrainer
-    SHLiftCameraTrainer SHLiftMCMCTrainer SHLiftOpacityResetDensificationCameraTrainer
-    SHLiftOpacityResetDensificationTrainer SHLiftTrainer TrainableCameraDataset Trainer TransformsCameraDataset
-    build_camera camera2dict check_trainer colmap_init compose dict2camera open_scene start_gaussians
+    DepthSHLiftTrainer FastTrainer FixedTrainableCameraDataset GaussianModel JSONCameraDataset MCMCTrainer
+    NormalCameraTrainer NormalOpacityResetDensificationCameraTrainer NormalOpacityResetDensificationTrainer
+    NormalSHLiftCameraTrainer NormalSHLiftOpacityResetDensificationCameraTrainer
+    NormalSHLiftOpacityResetDensificationTrainer NormalSHLiftTrainer NormalTrainer
+    OpacityResetDensificationCameraTrainer OpacityResetDensificationTrainer SHLiftCameraTrainer
+    SHLiftMCMCTrainer SHLiftOpacityResetDensificationCameraTrainer SHLiftOpacityResetDensificationTrainer
+    SHLiftTrainer TrainableCameraDataset Trainer TransformsCameraDataset build_camera camera2dict check_trainer
+    colmap_init compose dict2camera open_scene start_gaussians
 """.split()
 
 TRAINER = """
-    BaseCameraTrainer BaseDensificationTrainer BaseDepthTrainer BaseMCMCTrainer
+    BaseCameraTrainer BaseDensificationTrainer BaseDepthTrainer BaseFastTrainer BaseMCMCTrainer
     BaseOpacityResetDensificationCameraTrainer BaseOpacityResetDensificationTrainer BaseSHLiftCameraTrainer
     BaseSHLiftMCMCTrainer BaseSHLiftOpacityResetDensificationCameraTrainer
-    BaseSHLiftOpacityResetDensificationTrainer BaseSHLiftTrainer BaseScaleRegularizeTrainer BaseTrainer
-    CameraOptions CameraPoses CameraTrainer Cameras Densify DensifyOptions Depth DepthCameraTrainer DepthDistortion
-    DepthDistortionOptions DepthMCMCTrainer DepthOpacityResetDensificationCameraTrainer
-    DepthOpacityResetDensificationTrainer DepthOptions DepthSHLiftCameraTrainer DepthSHLiftMCMCTrainer
-    DepthSHLiftOpacityResetDensificationCameraTrainer DepthSHLiftOpacityResetDensificationTrainer DepthSHLiftTrainer
-    Exposure ExposureOptions FEATURES GaussianRates MCMC MCMCOptions MCMCTrainer NormalCameraTrainer
-    NormalConsistency NormalConsistencyOptions NormalOpacityResetDensificationCameraTrainer
-    NormalOpacityResetDensificationTrainer NormalSHLiftCameraTrainer
-    NormalSHLiftOpacityResetDensificationCameraTrainer NormalSHLiftOpacityResetDensificationTrainer
-    NormalSHLiftTrainer NormalTrainer Normals OpacityReset OpacityResetDensificationCameraTrainer
-    OpacityResetDensificationTrainer OpacityResetOptions PhotometricOptions PruneOptions SHLift SHLiftCameraTrainer
-    SHLiftMCMCTrainer SHLiftOpacityResetDensificationCameraTrainer SHLiftOpacityResetDensificationTrainer
-    SHLiftOptions SHLiftTrainer ScaleRegularisation ScaleRegularisationOptions State Trainer check_trainer compose
-    per_gaussian
+    BaseSHLiftOpacityResetDensificationTrainer BaseSHLiftTrainer BaseScaleRegularizeTrainer BaseTrainer Budget
+    BudgetOptions CameraOptions CameraPoses CameraTrainer Cameras Densify DensifyOptions Depth
+    DepthCameraTrainer DepthDistortion DepthDistortionOptions DepthMCMCTrainer
+    DepthOpacityResetDensificationCameraTrainer DepthOpacityResetDensificationTrainer DepthOptions
+    DepthSHLiftCameraTrainer DepthSHLiftMCMCTrainer DepthSHLiftOpacityResetDensificationCameraTrainer
+    DepthSHLiftOpacityResetDensificationTrainer DepthSHLiftTrainer Exposure ExposureOptions FEATURES FastTrainer
+    GaussianRates MCMC MCMCOptions MCMCTrainer NormalCameraTrainer NormalConsistency NormalConsistencyOptions
+    NormalOpacityResetDensificationCameraTrainer NormalOpacityResetDensificationTrainer
+    NormalSHLiftCameraTrainer NormalSHLiftOpacityResetDensificationCameraTrainer
+    NormalSHLiftOpacityResetDensificationTrainer NormalSHLiftTrainer NormalTrainer Normals OpacityReset
+    OpacityResetDensificationCameraTrainer OpacityResetDensificationTrainer OpacityResetOptions
+    PhotometricOptions PruneOptions RateRecipe RateRecipeOptions Resolution ResolutionOptions SHLift
+    SHLiftCameraTrainer SHLiftMCMCTrainer SHLiftOpacityResetDensificationCameraTrainer
+    SHLiftOpacityResetDensificationTrainer SHLiftOptions SHLiftTrainer ScaleRegularisation
+    ScaleRegularisationOptions State Trainer check_trainer compose per_gaussian
 """.split()
 
 MODES = """
@@ -60,13 +62,21 @@ MODES = """
 FLAGS = """
     --alpha --antialiased --backend --checkpoint_interval --checkpoint_seconds --debug --destination --device
     --empty_cache_every_step --epochs --eval --help --image_scale --init --init_ply --iteration --iterations
-    --load_camera --load_ply --max_gaussians --mode --no_depth_data --no_image_mask --option --overwrite --quiet
-    --resolution --resume --save_iterations --seed --sh_degree --source --threads --trainer --white_background
-    --with --with_scale_reg -d -h -i -l -o -r -s -w
+    --load_camera --load_ply --max_gaussians --max_pixels --mode --no_depth_data --no_image_mask --option
+    --overwrite --preset --quiet --resolution --resume --save_iterations --seed --sh_degree --source --threads
+    --trainer --white_background --with --with_scale_reg -d -h -i -l -o -r -s -w
 """.split()
 
 OPTIONS = {
     "bg_color": None,
+    "budget_curve": "linear",
+    "budget_density": 0.018,
+    "budget_from_iter": 4500,
+    "budget_interval": 60,
+    "budget_opacity_threshold": 0.005,
+    "budget_target": None,
+    "budget_until_iter": 18000,
+    "budget_upper_bound": 10000000,
     "camera_exposure_gauge_weight": 10.0,
     "camera_exposure_lr_delay_mult": 0.01,
     "camera_exposure_lr_final": 0.0001,
@@ -134,6 +144,16 @@ OPTIONS = {
     "prune_screensize_from_iter": 3000,
     "prune_screensize_threshold": 20,
     "prune_until_iter": 15000,
+    "rate_recipe_decay_from_iter": 15000,
+    "rate_recipe_factor": None,
+    "rate_recipe_final": 0.2,
+    "rate_recipe_highest": 4.0,
+    "rate_recipe_power": 0.43,
+    "rate_recipe_until_iter": 30000,
+    "resolution_coarse_until_iter": 4500,
+    "resolution_coarsest": 4,
+    "resolution_half_until_iter": 25200,
+    "resolution_smallest_side": 100,
     "rotation_lr": 0.001,
     "scale_reg_from_iter": 3000,
     "scale_reg_thr_scale": 1.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gaussian_splatting.trainer.base import BaseTrainer, PhotometricOptions
+from gaussian_splatting.trainer.budget import Budget, BudgetOptions
 from gaussian_splatting.trainer.cameras import CameraOptions, CameraPoses, Cameras
 from gaussian_splatting.trainer.compose import FEATURES, compose
 from gaussian_splatting.trainer.conformance import check_trainer
@@ -15,6 +16,7 @@ from gaussian_splatting.trainer.named import (
     BaseCameraTrainer,
     BaseDensificationTrainer,
     BaseDepthTrainer,
+    BaseFastTrainer,
     BaseMCMCTrainer,
     BaseOpacityResetDensificationCameraTrainer,
     BaseOpacityResetDensificationTrainer,
@@ -34,6 +36,7 @@ from gaussian_splatting.trainer.named import (
     DepthSHLiftOpacityResetDensificationCameraTrainer,
     DepthSHLiftOpacityResetDensificationTrainer,
     DepthSHLiftTrainer,
+    FastTrainer,
     MCMCTrainer,
     NormalCameraTrainer,
     NormalOpacityResetDensificationCameraTrainer,
@@ -55,7 +58,9 @@ from gaussian_splatting.trainer.named import (
 )
 from gaussian_splatting.trainer.normals import NormalConsistency, NormalConsistencyOptions
 from gaussian_splatting.trainer.opacity_reset import OpacityReset, OpacityResetOptions
+from gaussian_splatting.trainer.rate_recipe import RateRecipe, RateRecipeOptions
 from gaussian_splatting.trainer.rates import GaussianRates
+from gaussian_splatting.trainer.resolution import Resolution, ResolutionOptions
 from gaussian_splatting.trainer.scale_regularisation import ScaleRegularisation, ScaleRegularisationOptions
 from gaussian_splatting.trainer.sh_lift import SHLift, SHLiftOptions
 from gaussian_splatting.trainer.state import State, per_gaussian
@@ -66,6 +71,7 @@ __all__ = [
     "BaseCameraTrainer",
     "BaseDensificationTrainer",
     "BaseDepthTrainer",
+    "BaseFastTrainer",
     "BaseMCMCTrainer",
     "BaseOpacityResetDensificationCameraTrainer",
     "BaseOpacityResetDensificationTrainer",
@@ -76,6 +82,8 @@ __all__ = [
     "BaseSHLiftTrainer",
     "BaseScaleRegularizeTrainer",
     "BaseTrainer",
+    "Budget",
+    "BudgetOptions",
     "CameraOptions",
     "CameraPoses",
     "CameraTrainer",
@@ -97,6 +105,7 @@ __all__ = [
     "DepthSHLiftTrainer",
     "Exposure",
     "ExposureOptions",
+    "FastTrainer",
     "GaussianRates",
     "MCMCOptions",
     "MCMCTrainer",
@@ -117,6 +126,10 @@ __all__ = [
     "OpacityResetOptions",
     "PhotometricOptions",
     "PruneOptions",
+    "RateRecipe",
+    "RateRecipeOptions",
+    "Resolution",
+    "ResolutionOptions",
     "SHLift",
     "SHLiftCameraTrainer",
     "SHLiftMCMCTrainer",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gaussian_splatting.trainer.base import BaseTrainer
 
 KEPT = "The parameters are those of the step before. Lower the learning rates, or look at this view's pictures."
-LIMITS = ("densify_target_upper_bound", "mcmc_cap_max")
+LIMITS = ("densify_target_upper_bound", "mcmc_cap_max", "budget_upper_bound")
 
 
 def finite_step(losses: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, step: int, camera: Camera) -> None:

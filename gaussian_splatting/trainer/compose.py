@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from gaussian_splatting.options import nearest
 from gaussian_splatting.trainer.base import BaseTrainer
+from gaussian_splatting.trainer.budget import Budget
 from gaussian_splatting.trainer.cameras import CameraPoses, Cameras
 from gaussian_splatting.trainer.densify import Densify
 from gaussian_splatting.trainer.depth import Depth
@@ -14,10 +15,13 @@ from gaussian_splatting.trainer.exposure import Exposure
 from gaussian_splatting.trainer.mcmc import MCMC
 from gaussian_splatting.trainer.normals import NormalConsistency
 from gaussian_splatting.trainer.opacity_reset import OpacityReset
+from gaussian_splatting.trainer.rate_recipe import RateRecipe
+from gaussian_splatting.trainer.resolution import Resolution
 from gaussian_splatting.trainer.scale_regularisation import ScaleRegularisation
 from gaussian_splatting.trainer.sh_lift import SHLift
 
 FEATURES: dict[str, type[BaseTrainer]] = {
+    "budget": Budget,
     "cameras": Cameras,
     "densify": Densify,
     "depth": Depth,
@@ -27,6 +31,8 @@ FEATURES: dict[str, type[BaseTrainer]] = {
     "normals": NormalConsistency,
     "opacity_reset": OpacityReset,
     "poses": CameraPoses,
+    "rate_recipe": RateRecipe,
+    "resolution": Resolution,
     "scale_reg": ScaleRegularisation,
     "sh_lift": SHLift,
 }

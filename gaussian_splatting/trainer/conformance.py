@@ -29,12 +29,23 @@ QUICK: dict[str, int] = {
     "opacity_reset_interval": 5,
     "sh_degree_up_interval": 3,
     "depth_from_iter": 3,
+    "depth_local_relative_kernel_radius": 2,
     "scale_reg_from_iter": 2,
     "normal_consistency_from_iter": 2,
     "depth_distortion_from_iter": 2,
     "mcmc_from_iter": 2,
     "mcmc_interval": 4,
     "mcmc_cap_max": 65,
+    "budget_from_iter": 2,
+    "budget_until_iter": 11,
+    "budget_interval": 3,
+    "budget_target": 80,
+    "budget_upper_bound": 90,
+    "resolution_coarse_until_iter": 3,
+    "resolution_half_until_iter": 7,
+    "resolution_smallest_side": 6,
+    "rate_recipe_decay_from_iter": 4,
+    "rate_recipe_until_iter": 12,
 }
 """Options that make every feature act within a dozen steps."""
 

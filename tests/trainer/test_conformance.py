@@ -34,7 +34,13 @@ def test_a_named_trainer_keeps_its_promises(name):
 
 
 def test_everything_that_combines_keeps_its_promises():
-    assert check_trainer(compose(BaseTrainer, sorted(set(FEATURES) - {"mcmc"}))) == CHECKS
+    assert check_trainer(compose(BaseTrainer, sorted(set(FEATURES) - {"mcmc", "budget"}))) == CHECKS
+
+
+def test_the_other_densifications_combine_with_everything_too():
+    for strategy in ("budget", "mcmc"):
+        others = set(FEATURES) - {"budget", "densify", "mcmc"}
+        assert check_trainer(compose(BaseTrainer, sorted(others | {strategy}))) == CHECKS
 
 
 def broken(message: str, cls: type[BaseTrainer]) -> None:

@@ -8,6 +8,7 @@ from gaussian_splatting import trainer
 from gaussian_splatting.trainer import (
     MCMC,
     BaseTrainer,
+    Budget,
     CameraPoses,
     Densify,
     Depth,
@@ -15,6 +16,8 @@ from gaussian_splatting.trainer import (
     Exposure,
     NormalConsistency,
     OpacityReset,
+    RateRecipe,
+    Resolution,
     ScaleRegularisation,
     SHLift,
 )
@@ -29,6 +32,7 @@ PARTS = {
     "Normal": {Depth, NormalConsistency, DepthDistortion},
     "MCMC": {MCMC},
     "ScaleRegularize": {ScaleRegularisation},
+    "Fast": {SHLift, Budget, Resolution, RateRecipe},
 }
 FEATURES = set().union(*PARTS.values())
 

@@ -1,0 +1,141 @@
+"""Densification to a budget: the best candidates are split, as many as a curve allows, and nothing is cloned."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from gaussian_splatting.errors import TrainingError
+from gaussian_splatting.options import Options, option
+from gaussian_splatting.trainer.base import BaseTrainer
+from gaussian_splatting.trainer.budget_size import budget_of
+from gaussian_splatting.trainer.splitting import long_axis_children
+from gaussian_splatting.trainer.state import State, per_gaussian
+
+if TYPE_CHECKING:
+    from gaussian_splatting.camera import Camera
+
+log = logging.getLogger("gaussian_splatting")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetOptions(Options):
+    """How many Gaussians there are at which step, and which are split to get there."""
+
+    from_iter: int = option(4_500, "first step at which Gaussians may be split or removed", moment=True)
+    until_iter: int = option(18_000, "last step of it, at which the budget is reached", moment=True)
+    interval: int = option(60, "steps between two refinements", minimum=1)
+    target: int | None = option(
+        None, "number of Gaussians to grow to; none: from the size and number of the pictures and the points", minimum=1
+    )
+    upper_bound: int = option(10_000_000, "never exceed this many Gaussians", minimum=1)
+    density: float = option(
+        0.018, "Gaussians per pixel of a picture, times the root of the number of views; for the budget", maximum=10.0
+    )
+    curve: Literal["linear", "parabolic"] = option(
+        "linear", "how the number grows: by as many at every refinement, or faster at first"
+    )
+    opacity_threshold: float = option(0.005, "opacity below which a Gaussian is removed", maximum=1.0)
+
+
+@dataclass
+class BudgetStatistics(State):
+    """What the views showed of every Gaussian since the last refinement."""
+
+    gradient: Tensor = per_gaussian()
+    """Sum over views of the length of the screen gradient."""
+    views: Tensor = per_gaussian()
+    """Number of views in which it was visible."""
+    start_count: int = 0
+    """Number of Gaussians at the start of the run."""
+    final_count: int = 0
+    """The budget."""
+
+
+class Budget(BaseTrainer):
+    """Adds splitting along a curve to a fixed number of Gaussians, best candidates first.
+
+    The number at every step is known beforehand, and with it memory and time (Mallick et al. 2024, "Taming 3DGS"). A
+    threshold on gradients is not needed, and so one setting fits every scene.
+    """
+
+    strategy = "densification"
+    budget = BudgetOptions()
+    seen = BudgetStatistics()
+
+    def setup(self) -> None:
+        """Say what the budget is."""
+        super().setup()
+        self.seen.start_count, self.seen.final_count = len(self.model), self._final_count()
+        log.info("the budget is %d Gaussians, %d at the start", self.seen.final_count, self.seen.start_count)
+
+    def _final_count(self) -> int:
+        options, wanted = self.budget, self.budget.target
+        if wanted is None:
+            wanted = budget_of(self.dataset, len(self.model), options.density)
+        return min(wanted, options.upper_bound)
+
+    def after_backward(self, out: dict[str, Any], camera: Camera) -> None:
+        """Gather the screen gradients of the visible Gaussians."""
+        super().after_backward(out, camera)
+        if self.curr_step > self.budget.until_iter:
+            return
+        self.seen.gradient += out["get_viewspace_grad"](out).norm(dim=1)
+        self.seen.views += out["radii"] > 0
+
+    @torch.no_grad()
+    def refine(self) -> None:
+        """Remove the faint and split the best candidates when it is time; keep to the bound always."""
+        super().refine()
+        options = self.budget
+        if options.from_iter <= self.curr_step <= options.until_iter and self.curr_step % options.interval == 0:
+            self._refine_now()
+        elif len(self.model) > options.upper_bound:
+            self._cut_to(options.upper_bound)
+
+    def allowed(self, step: int) -> int:
+        """The number of Gaussians that the curve allows after the refinement of a step."""
+        options = self.budget
+        span = options.until_iter - options.from_iter + options.interval
+        done = min(1.0, max(0.0, (step - options.from_iter + options.interval) / span))
+        risen = done if options.curve == "linear" else done * (2 - done)
+        start, final = self.seen.start_count, self.seen.final_count
+        return min(options.upper_bound, max(start, start + round((final - start) * risen)))
+
+    def _refine_now(self) -> None:
+        keep = self.model.get_opacity[:, 0] >= self.budget.opacity_threshold
+        kept = int(keep.sum())
+        if kept == 0:
+            raise TrainingError(
+                f"all {len(keep)} Gaussians were to be pruned at step {self.curr_step}: their opacities are below "
+                f"{self.budget.opacity_threshold:g}. Lower budget_opacity_threshold, or check the scene"
+            )
+        score = torch.where(keep, self.score(), -1.0)
+        count = min(max(0, self.allowed(self.curr_step) - kept), int((score > 0).sum()))
+        split = torch.zeros_like(keep)
+        split[score.sort(descending=True, stable=True).indices[:count]] = True
+        self._rebuild(keep & ~split, split)
+        if len(self.model) > self.budget.upper_bound:
+            self._cut_to(self.budget.upper_bound)
+        self.seen.clear()
+
+    def score(self) -> Tensor:
+        """How much every Gaussian asks to be split [N]: its mean screen gradient over the views that showed it."""
+        return self.seen.gradient / self.seen.views.clamp_min(1)
+
+    def _rebuild(self, keep: Tensor, split: Tensor) -> None:
+        kept, parts = keep.nonzero()[:, 0], split.nonzero()[:, 0]
+        parents = torch.cat((kept, parts, parts))
+        fresh = torch.arange(len(parents), device=parents.device) >= len(kept)
+        self.model.change_rows(parents, fresh, long_axis_children(self.model, parts))
+
+    def _cut_to(self, count: int) -> None:
+        """Keep the `count` most opaque Gaussians, among equals a random choice."""
+        order = torch.randperm(len(self.model), generator=self.random("budget")).to(self.model.get_xyz.device)
+        ranked = self.model.get_opacity[order, 0].sort(descending=True, stable=True).indices
+        kept = order[ranked[:count]].sort().values
+        self.model.change_rows(kept, torch.zeros_like(kept, dtype=torch.bool))

@@ -1,0 +1,107 @@
+"""Cameras at a fraction of their size, whose pictures are averaged once and kept as bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gaussian_splatting.camera import ZFAR, ZNEAR, Camera
+from gaussian_splatting.geometry.projection import focal2fov, projection_from_K
+
+
+class Pyramid:
+    """Small versions of cameras. It keeps the pictures of one size only: a schedule does not come back to another."""
+
+    def __init__(self) -> None:
+        self.factor = 1
+        self._kept: dict[tuple[str, str | None], dict[str, Tensor]] = {}
+
+    def reduced(self, camera: Camera, factor: int) -> Camera:
+        """The camera with width and height divided by `factor`; a rest at the right and at the bottom is cut off."""
+        if factor != self.factor:
+            self.factor = factor
+            self._kept.clear()
+        pictures = self._pictures(camera, factor)
+        return with_pictures(reduced_geometry(camera, factor), pictures)
+
+    def _pictures(self, camera: Camera, factor: int) -> dict[str, Tensor]:
+        # Without a path there is no telling whether this is the picture that is kept.
+        key = (camera.ground_truth_image_path, camera.ground_truth_image_mask_path)
+        if key[0] is None:
+            return reduced_pictures(camera, factor)
+        if key not in self._kept:
+            self._kept[key] = reduced_pictures(camera, factor)
+        return self._kept[key]
+
+
+def reduced_geometry(camera: Camera, factor: int) -> Camera:
+    """The camera without pictures at a size divided by `factor`. Its pose is left as it is."""
+    height, width = camera.image_height // factor, camera.image_width // factor
+    K = camera.K.clone()
+    K[:2] /= factor
+    projection = projection_from_K(K.double(), width, height, ZNEAR, ZFAR).T.to(camera.K)
+    return camera._replace(
+        image_height=height,
+        image_width=width,
+        FoVx=float(focal2fov(float(K[0, 0]), width)),
+        FoVy=float(focal2fov(float(K[1, 1]), height)),
+        K=K,
+        projection_matrix=projection,
+        full_proj_transform=camera.world_view_transform @ projection,
+    )
+
+
+def reduced_pictures(camera: Camera, factor: int) -> dict[str, Tensor]:
+    """The pictures of a camera: colours, mask and coverage averaged over areas, of depths one value per area."""
+    found: dict[str, Tensor] = {}
+    averaged: dict[str, Any] = {
+        "ground_truth_image": camera.ground_truth_image,
+        "ground_truth_image_mask": camera.ground_truth_image_mask,
+        "coverage": camera.custom_data.get("coverage"),
+    }
+    for name, value in averaged.items():
+        if value is not None:
+            found[name] = as_bytes(area_mean(value, factor))
+    for name in ("ground_truth_depth", "ground_truth_depth_mask"):
+        value = getattr(camera, name)
+        if value is not None:
+            found[name] = picked(value, factor).clone()
+    return found
+
+
+def with_pictures(camera: Camera, pictures: dict[str, Tensor]) -> Camera:
+    """The camera with new tensors made of what is kept."""
+    values = {name: as_floats(value) for name, value in pictures.items()}
+    coverage = values.pop("coverage", None)
+    custom = camera.custom_data if coverage is None else {**camera.custom_data, "coverage": coverage}
+    return camera._replace(**values, custom_data=custom)
+
+
+def area_mean(picture: Tensor, factor: int) -> Tensor:
+    """A picture [..., H, W] averaged over squares of `factor` pixels: [..., H // factor, W // factor].
+
+    The memory of colours stays [H, W, 3], which the loss kernels read by rows of pixels.
+    """
+    planes = picture if picture.ndim == 3 else picture[None]
+    height, width = (side // factor * factor for side in planes.shape[1:])
+    blocks = planes.permute(1, 2, 0)[:height, :width].unflatten(1, (-1, factor)).unflatten(0, (-1, factor))
+    mean = blocks.mean(dim=(1, 3)).permute(2, 0, 1)
+    return mean if picture.ndim == 3 else mean[0]
+
+
+def picked(values: Tensor, factor: int) -> Tensor:
+    """The value in the middle of every square of `factor` pixels: a mean of two depths is a depth of nothing."""
+    height, width = (side // factor * factor for side in values.shape)
+    return values[factor // 2 : height : factor, factor // 2 : width : factor]
+
+
+def as_bytes(values: Tensor) -> Tensor:
+    """Values in [0, 1] rounded to multiples of 1/255."""
+    return (values * 255).round_().to(torch.uint8)
+
+
+def as_floats(values: Tensor) -> Tensor:
+    """A new tensor of floats; bytes become fractions."""
+    return values.to(torch.float32).div_(255) if values.dtype == torch.uint8 else values.clone()

@@ -1,0 +1,135 @@
+"""Densification to a budget: the curve, who is split, what the children look like, and the bound that always holds."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gaussian_splatting.errors import TrainingError
+from gaussian_splatting.trainer import Budget, BudgetOptions
+from gaussian_splatting.trainer.budget_size import budget_of
+from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
+
+SCHEDULE = {"budget_from_iter": 10, "budget_until_iter": 40, "budget_interval": 10}
+
+
+class Budgeted(Budget):
+    """Nothing but the budget."""
+
+
+def make_trainer(**options) -> Budgeted:
+    return Budgeted(tiny_model(), scene_extent=1.0, **(SCHEDULE | {"budget_target": 100} | options))
+
+
+def show(trainer: Budgeted, gradient: torch.Tensor, step: int) -> None:
+    """Pretend that one view gave these screen gradients, and refine."""
+    trainer.seen.gradient.copy_(gradient)
+    trainer.seen.views.fill_(1)
+    trainer.curr_step = step
+    trainer.refine()
+
+
+def set_raw(trainer: Budgeted, name: str, value: torch.Tensor) -> None:
+    trainer.model.overwrite_rows(name, torch.ones(len(trainer.model), dtype=torch.bool), value)
+
+
+def test_the_number_follows_a_straight_line_to_the_budget():
+    trainer, counts = make_trainer(), []
+    for step in range(1, 51):
+        show(trainer, torch.ones(len(trainer.model)), step)
+        counts.append(len(trainer.model))
+    assert [counts[step - 1] for step in (9, 10, 20, 30, 40, 50)] == [60, 70, 80, 90, 100, 100]
+
+
+def test_a_parabola_grows_faster_at_first_and_ends_at_the_same_number():
+    straight, curved = make_trainer(), make_trainer(budget_curve="parabolic")
+    steps = range(10, 41, 10)
+    assert all(curved.allowed(step) >= straight.allowed(step) for step in steps)
+    assert curved.allowed(20) > straight.allowed(20)
+    assert curved.allowed(40) == straight.allowed(40) == 100
+
+
+def test_the_best_candidates_are_split_and_nothing_else_changes():
+    trainer = make_trainer()
+    before = trainer.model.get_xyz.detach().clone()
+    show(trainer, torch.arange(60.0), 10)
+    assert len(trainer.model) == 70
+    assert torch.equal(trainer.model.get_xyz[:50], before[:50])
+
+
+def test_children_lie_on_both_sides_along_the_longest_axis():
+    trainer = make_trainer(budget_target=61)
+    set_raw(trainer, "scaling", torch.tensor([0.01, 0.2, 0.02]).log().repeat(60, 1))
+    parent = trainer.model.get_xyz[7].detach().clone()
+    show(trainer, (torch.arange(60) == 7).float(), 40)
+    first, second = trainer.model.get_xyz[-2:].detach()
+    torch.testing.assert_close((first + second) / 2, parent)
+    torch.testing.assert_close((first - second).abs(), torch.tensor([0.0, 0.28, 0.0]))
+    torch.testing.assert_close(trainer.model.get_scaling[-1].detach(), torch.tensor([0.009, 0.11, 0.018]))
+    torch.testing.assert_close(trainer.model.get_opacity[-1].detach(), torch.tensor([0.08]))
+
+
+def test_the_faint_are_removed_and_make_room():
+    trainer = make_trainer()
+    opacity = torch.full((60, 1), 0.3)
+    opacity[:5] = 0.004
+    set_raw(trainer, "opacity", torch.logit(opacity))
+    faint = trainer.model.get_xyz[:5].detach().clone()
+    show(trainer, torch.ones(60), 10)
+    assert len(trainer.model) == 70
+    assert not (trainer.model.get_xyz[:, None] == faint).all(dim=-1).any()
+
+
+def test_gaussians_that_no_view_moved_are_not_split():
+    trainer = make_trainer()
+    show(trainer, (torch.arange(60) < 3).float(), 10)
+    assert len(trainer.model) == 63
+
+
+def test_the_bound_holds_from_the_first_step_on():
+    trainer = make_trainer(budget_upper_bound=40)
+    show(trainer, torch.ones(60), 1)
+    assert len(trainer.model) == 40
+    for step in range(2, 60):
+        show(trainer, torch.ones(len(trainer.model)), step)
+        assert len(trainer.model) <= 40
+
+
+def test_a_cut_keeps_the_most_opaque():
+    trainer = make_trainer(budget_upper_bound=40)
+    set_raw(trainer, "opacity", torch.logit(torch.linspace(0.9, 0.1, 60))[:, None])
+    before = trainer.model.get_xyz[:40].detach().clone()
+    show(trainer, torch.ones(60), 1)
+    assert torch.equal(trainer.model.get_xyz, before)
+
+
+def test_when_all_are_faint_the_run_ends_with_the_option_to_change():
+    trainer = make_trainer(budget_opacity_threshold=0.5)
+    with pytest.raises(
+        TrainingError, match="all 60 Gaussians were to be pruned at step 10: .*budget_opacity_threshold"
+    ):
+        show(trainer, torch.ones(60), 10)
+
+
+def test_statistics_start_again_after_a_refinement():
+    trainer = make_trainer()
+    show(trainer, torch.ones(60), 10)
+    assert not trainer.seen.gradient.any()
+    assert not trainer.seen.views.any()
+
+
+def test_the_budget_follows_pixels_views_and_points():
+    class Large(TinyDataset):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cameras = [one._replace(image_width=640, image_height=480) for one in self.cameras] * 3
+
+    assert budget_of(Large(), 60, 0.02) == round(0.02 * 640 * 480 * 3)
+    assert budget_of(Large(), 60_000, 0.02) == 75_000
+    assert budget_of(None, 60, 0.02) == 240
+
+
+def test_the_curve_is_one_of_two():
+    with pytest.raises(ValueError, match="budget_curve is 'steep'; expected linear or parabolic"):
+        make_trainer(budget_curve="steep")
+    assert BudgetOptions().curve == "linear"

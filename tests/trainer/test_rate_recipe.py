@@ -1,0 +1,48 @@
+"""Rates by the length of the run, and their decay."""
+
+from __future__ import annotations
+
+import pytest
+
+from gaussian_splatting.options import scaled_to_length
+from gaussian_splatting.trainer import BaseTrainer, RateRecipe, RateRecipeOptions
+from gaussian_splatting.trainer.tiny_scene import tiny_model
+
+PARTS = ("f_dc", "f_rest", "opacity", "scaling", "rotation")
+
+
+class Recipe(RateRecipe):
+    """Nothing but the rates."""
+
+
+def rates(cls: type[BaseTrainer], step: int, **options) -> dict[str, float]:
+    trainer = cls(tiny_model(), scene_extent=1.0, **options)
+    return {name: schedule(step) for name, schedule in trainer.schedulers.items()}
+
+
+def options_of_length(steps: int) -> RateRecipeOptions:
+    scaled = scaled_to_length({"rate_recipe": RateRecipeOptions()}, steps)["rate_recipe"]
+    assert isinstance(scaled, RateRecipeOptions)
+    return scaled
+
+
+def test_short_runs_have_higher_rates_and_the_reference_length_those_of_the_paper():
+    factors = [options_of_length(steps).by_length() for steps in (300, 1_200, 2_000, 7_000, 30_000, 60_000)]
+    assert factors[0] == 4
+    assert factors[1] == pytest.approx(4, abs=0.02)
+    assert factors[-2:] == [1, 1]
+    assert factors == sorted(factors, reverse=True)
+
+
+def test_the_factor_is_on_every_rate():
+    plain, doubled = rates(BaseTrainer, 100), rates(Recipe, 100, rate_recipe_factor=2)
+    assert doubled == pytest.approx({name: 2 * rate for name, rate in plain.items()})
+
+
+def test_all_but_the_position_fall_in_the_second_half():
+    given = {"rate_recipe_factor": 1, "rate_recipe_decay_from_iter": 500, "rate_recipe_until_iter": 1_000}
+    plain, half, end = rates(BaseTrainer, 1), rates(Recipe, 500, **given), rates(Recipe, 1_000, **given)
+    for name in PARTS:
+        assert half[name] == pytest.approx(plain[name])
+        assert end[name] == pytest.approx(0.2 * plain[name])
+    assert end["xyz"] == rates(BaseTrainer, 1_000)["xyz"]

@@ -1,0 +1,99 @@
+"""The resolution schedule: sizes, and cameras that show the same scene at another size."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gaussian_splatting.camera import pinhole_camera
+from gaussian_splatting.trainer import Resolution
+from gaussian_splatting.trainer.pyramid import Pyramid, area_mean, picked
+from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
+
+SCHEDULE = {"resolution_coarse_until_iter": 3, "resolution_half_until_iter": 6, "resolution_smallest_side": 6}
+
+
+class Scheduled(Resolution):
+    """Nothing but the schedule."""
+
+
+def make_trainer(**options) -> Scheduled:
+    return Scheduled(tiny_model(), TinyDataset(), **(SCHEDULE | options))
+
+
+def test_sizes_rise_from_a_quarter_to_the_whole():
+    trainer = make_trainer()
+    shapes = [tuple(out["render"].shape[1:]) for _, out in trainer.run(TinyDataset(), 7)]
+    assert shapes == [(6, 8)] * 3 + [(12, 16)] * 3 + [(24, 32)]
+
+
+def test_no_picture_is_made_smaller_than_asked_for():
+    trainer = make_trainer(resolution_smallest_side=100)
+    assert [trainer.divisor(1, side) for side in (1080, 400, 399, 200, 199)] == [4, 4, 2, 2, 1]
+
+
+def test_the_coarsest_size_is_a_power_of_two():
+    with pytest.raises(ValueError, match="resolution_coarsest is 3; it must be a power of two"):
+        make_trainer(resolution_coarsest=3)
+    assert make_trainer(resolution_coarsest=1).divisor(1, 1080) == 1
+
+
+def test_a_point_is_seen_at_the_same_place():
+    """Its pixel position at half the size is half that at full size."""
+    camera = TinyDataset()[0]
+    small = Pyramid().reduced(camera, 2)
+    point = torch.tensor([0.1, -0.2, 0.3]) @ camera.R.T + camera.T
+    full, half = camera.K @ point, small.K @ point
+    torch.testing.assert_close(half[:2] / half[2], full[:2] / full[2] / 2)
+    assert (small.image_width, small.image_height) == (16, 12)
+    assert small.world_view_transform is camera.world_view_transform
+
+
+def test_the_small_camera_is_the_one_that_its_intrinsics_make():
+    camera = TinyDataset()[1]
+    small = Pyramid().reduced(camera, 4)
+    K = camera.K / 4
+    made = pinhole_camera(
+        6, 8, float(K[0, 0]), float(K[1, 1]), camera.R, camera.T, cx=float(K[0, 2]), cy=float(K[1, 2])
+    )
+    for name in ("K", "projection_matrix", "full_proj_transform", "camera_center"):
+        torch.testing.assert_close(getattr(small, name), getattr(made, name))
+    assert (small.FoVx, small.FoVy) == pytest.approx((made.FoVx, made.FoVy))
+
+
+def test_colours_are_means_over_areas():
+    picture = torch.rand((3, 8, 12), generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.avg_pool2d(picture[None], 4)[0]
+    torch.testing.assert_close(area_mean(picture, 4), expected)
+    assert area_mean(picture, 4).permute(1, 2, 0).is_contiguous()
+
+
+def test_a_rest_at_the_right_and_below_is_cut_off():
+    picture = torch.rand((3, 9, 14), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(area_mean(picture, 4), area_mean(picture[:, :8, :12], 4))
+    assert picked(picture[0], 4).shape == (2, 3)
+
+
+def test_depths_are_values_of_the_map_and_not_means():
+    camera = TinyDataset()[0]._replace(ground_truth_depth=torch.arange(24.0 * 32).reshape(24, 32))
+    depth = Pyramid().reduced(camera, 2).ground_truth_depth
+    assert torch.equal(depth, camera.ground_truth_depth[1::2, 1::2])
+
+
+def test_pictures_of_one_path_are_averaged_once_and_never_shared():
+    camera = TinyDataset()[0]._replace(ground_truth_image_path="a.png")
+    pyramid = Pyramid()
+    first = pyramid.reduced(camera, 2)
+    first.ground_truth_image.zero_()
+    again = pyramid.reduced(camera._replace(ground_truth_image=torch.zeros(3, 24, 32)), 2)
+    assert again.ground_truth_image.max() > 0.5
+    assert pyramid.reduced(camera, 4).ground_truth_image.shape == (3, 6, 8)
+
+
+def test_coverage_and_masks_shrink_with_the_picture():
+    camera = TinyDataset()[0]
+    camera = camera._replace(custom_data={**camera.custom_data, "coverage": torch.ones(24, 32)})
+    small = Pyramid().reduced(camera, 2)
+    assert small.custom_data["coverage"].shape == (12, 16)
+    assert small.ground_truth_image_mask.shape == (12, 16)
+    assert camera.custom_data["coverage"].shape == (24, 32)
