@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 def train(arguments: argparse.Namespace) -> None:
     """Everything the command does, as library calls."""
     from gaussian_splatting import option_flags, prepare
+    from gaussian_splatting.convert.offer import scene_of
     from gaussian_splatting.resume import claimed
     from gaussian_splatting.trainer.rules import option_groups
     from gaussian_splatting.training import TrainingRun
@@ -47,6 +48,7 @@ def train(arguments: argparse.Namespace) -> None:
         options[prepare.limit_option(cls)] = arguments.max_gaussians
     if arguments.preset is not None and arguments.load_ply is not None:
         options.setdefault("initial_sh_degree", arguments.sh_degree)  # the splat has all degrees already
+    arguments.source = scene_of(arguments.source, convert=arguments.convert, show_progress=not arguments.quiet)
     with claimed(arguments.destination, arguments.resume, arguments.overwrite, say) as claim:
         device = commands.chosen_device(arguments)
         cameras, held_out = load_scene(arguments, device, cls.trains_cameras)

@@ -24,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "-s", "--source", required=True, help="scene: a folder (COLMAP, transforms.json, Blender) or a JSON file"
     )
+    run.add_argument("--convert", action="store_true", help="make a scene of -s first when it is photos or a video")
     run.add_argument("-d", "--destination", required=True, help="run folder to write")
     kind = run.add_mutually_exclusive_group()
     kind.add_argument("--mode", default="base", choices=table["modes"], help="what is trained (default base)")

@@ -60,7 +60,7 @@ MODES = """
 """.split()
 
 FLAGS = """
-    --alpha --antialiased --backend --checkpoint_interval --checkpoint_seconds --debug --destination --device
+    --alpha --antialiased --backend --checkpoint_interval --checkpoint_seconds --convert --debug --destination --device
     --empty_cache_every_step --epochs --eval --help --image_scale --init --init_ply --iteration --iterations
     --load_camera --load_ply --max_gaussians --max_pixels --mode --no_depth_data --no_image_mask --option
     --overwrite --preset --quiet --resolution --resume --save_iterations --seed --sh_degree --source --threads

@@ -23,7 +23,7 @@ class Solver:
     say: Callable[[str], None]
 
     def features(self) -> dict[str, Any]:
-        """`features` per picture, `cameras`: the camera of each, and `priors`: focal lengths known before, per camera."""
+        """`features` per picture, `cameras`: the camera of each, `priors`: focal lengths known before, per camera."""
         work, options = self.work, self.runner.options
         model = options.model_for(len(self.pictures))
         groups = camera_groups(self.pictures, model)

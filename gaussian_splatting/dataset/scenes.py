@@ -33,6 +33,7 @@ MARKS: tuple[tuple[str, SceneKind], ...] = (
     ("cameras.json", "cameras"),
 )
 """What makes a folder a scene, the first that is there before the others."""
+CONVERT = "python -m gaussian_splatting.convert"
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,10 @@ def scene_points(scene: Scene) -> tuple[np.ndarray, np.ndarray | None] | None:
 
 def _kind_of_file(path: Path) -> SceneKind:
     if path.suffix.lower() != ".json":
-        raise SceneError(f"{path}: a file that is no scene; give a folder, a transforms.json or a cameras.json")
+        raise SceneError(
+            f"{path}: a file that is no scene; give a folder, a transforms.json or a cameras.json; of a video, make a "
+            f"scene: {CONVERT} -s {path}"
+        )
     content = read_json(path)
     if isinstance(content.value, list):
         return "cameras"
@@ -133,7 +137,7 @@ def _nothing_in(folder: Path) -> str:
     names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in folder.iterdir())
     held = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "nothing"
     inner = [path for path in sorted(folder.iterdir()) if any((path / mark).exists() for mark, _ in MARKS)]
-    cure = f"did you mean {inner[0]}?" if inner else "reconstruct the scene with COLMAP first"
+    cure = f"did you mean {inner[0]}?" if inner else f"of photos, make one: {CONVERT} -s {folder}"
     return (
         f"{folder}: no scene: looked for sparse/0 (COLMAP), {TRAIN} and {SINGLE} (nerfstudio, instant-ngp, Blender) "
         f"and cameras.json; the folder holds {held}; {cure}"
