@@ -139,7 +139,7 @@ def _load_splat(arguments: argparse.Namespace) -> tuple[GaussianModel, list[Came
         dataset = prepare_dataset(
             arguments.source or "", device, load_camera=arguments.load_camera, load_mask=False, load_depth=False,
             resolution=None if isinstance(given, tuple) else given, image_scale=arguments.image_scale,
-            split=getattr(arguments, "split", None) or "all",
+            split=getattr(arguments, "split", None) or "all", max_pixels=arguments.max_pixels,
         )  # fmt: skip
         cameras = [dataset.geometry(index) for index in range(len(dataset))]
     background = torch.full((3,), 1.0 if arguments.white_background else 0.0, device=device)
@@ -173,6 +173,7 @@ def _load_run(arguments: argparse.Namespace, iteration: int) -> tuple[GaussianMo
         backend=arguments.backend,
         resolution=arguments.resolution,
         image_scale=arguments.image_scale,
+        max_pixels=arguments.max_pixels,
         split=split,
         white_background=arguments.white_background,
         antialiased=arguments.antialiased,

@@ -124,6 +124,7 @@ def render_run(folder: RunFolder, iteration: int, arguments: argparse.Namespace)
             split=split,
             white_background=arguments.white_background,
             alpha=arguments.alpha,
+            max_pixels=arguments.max_pixels,
             antialiased=arguments.antialiased,
         )
         started = time.monotonic()
@@ -151,6 +152,7 @@ def prepare_rendering(
     split: Split = "all",
     white_background: bool = False,
     alpha: AlphaUse | None = None,
+    max_pixels: int | None = None,
     antialiased: bool = False,
 ) -> tuple[CameraDataset, GaussianModel]:
     """The cameras to render and the Gaussians to render them from."""
@@ -160,7 +162,7 @@ def prepare_rendering(
     dataset = prepare_dataset(
         source, device, trainable_camera, load_camera, load_mask, load_depth,
         resolution=resolution, image_scale=image_scale, split=split, white_background=white_background,
-        alpha=alpha,
+        alpha=alpha, max_pixels=max_pixels,
     )  # fmt: skip
     if len(dataset) == 0:
         raise SceneError(f"{source}: no views in the split {split!r}; use --split all")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gaussian_splatting.commands import positive_integer
 from gaussian_splatting.errors import SplatError
 
 # Flag -> its value where neither the command line nor the run says anything.
@@ -22,6 +23,7 @@ REMEMBERED: dict[str, Any] = {
     "no_image_mask": False,
     "load_camera": None,
     "alpha": None,
+    "max_pixels": None,
 }
 
 
@@ -31,6 +33,7 @@ ALPHA_HELP = (
     "alpha channels: lay the picture over the background (default for transforms.json), or use them as image mask "
     "(default for COLMAP)"
 )
+MAX_PIXELS_HELP = "refuse pictures of more pixels before they are decoded (default 134217728)"
 
 
 def add_scene_flags(parser: argparse.ArgumentParser, *, sizes: bool = False) -> None:
@@ -52,6 +55,7 @@ def add_scene_flags(parser: argparse.ArgumentParser, *, sizes: bool = False) -> 
     group.add_argument("--antialiased", action=switch, help="compensate the screen-space blur (Mip-Splatting)")
     group.add_argument("--no_image_mask", action="store_true", default=None, help="do not read image masks")
     group.add_argument("--alpha", choices=ALPHA_USES, help=ALPHA_HELP)
+    group.add_argument("--max_pixels", type=positive_integer, metavar="N", help=MAX_PIXELS_HELP)
     group.add_argument("--load_camera", help="take the cameras from this cameras.json")
     group.add_argument("--sh_degree", type=int, choices=range(5), help="degree of view dependence")
     group.add_argument("--mode", help="the mode it was trained with")

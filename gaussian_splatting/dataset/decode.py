@@ -234,7 +234,7 @@ def _require_size(path: Path, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise SceneError(
             f"{path}: {width} x {height} = {width * height} pixels, more than the limit of {max_pixels}; "
-            f"scale the picture down, or raise the limit with --max-pixels {width * height}"
+            f"scale the picture down, or raise the limit with --max_pixels {width * height}"
         )
 
 

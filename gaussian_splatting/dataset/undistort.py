@@ -72,8 +72,8 @@ def _innermost_borders(lens: Lens) -> tuple[float, float, float, float]:
     bottom = np.nanmin(straight["bottom"][:, 1], initial=np.inf)
     if not (left < cx < right and top < cy < bottom):
         raise SceneError(
-            f"the {lens.model} camera of {lens.width} x {lens.height} pixels with parameters {list(lens.params)} cannot "
-            "be undistorted: its distortion folds the picture over; estimate the camera again with another model"
+            f"the {lens.model} camera of {lens.width} x {lens.height} pixels with parameters {list(lens.params)} "
+            "cannot be undistorted: its distortion folds the picture over; estimate the camera again with another model"
         )
     return float(left), float(right), float(top), float(bottom)
 

@@ -215,7 +215,7 @@ def test_too_many_pixels_are_refused_before_decoding(tmp_path: Path, size: tuple
     path = bomb(tmp_path / "a.png", *size)
     pixels = size[0] * size[1]
     with pytest.raises(
-        SceneError, match=rf"{pixels} pixels, more than the limit of 134217728; .*--max-pixels {pixels}"
+        SceneError, match=rf"{pixels} pixels, more than the limit of 134217728; .*--max_pixels {pixels}"
     ):
         read_colors(path)
 
