@@ -18,14 +18,15 @@ def scene_of(source: str, *, convert: bool = False, show_progress: bool = False)
     Raises SceneError for photos or a video when `convert` is not asked for: converting takes its time, so it never
     begins by itself. What is neither is left to the readers of scenes.
     """
-    from gaussian_splatting.dataset.scenes import MARKS
+    from gaussian_splatting.dataset.scenes import is_marked
 
     path = Path(source)
-    is_scene = any((path / name).exists() for name, _ in MARKS)
+    if path.name == "images" and is_marked(path.absolute().parent):
+        return source  # a folder too deep: those who read scenes say so
     destination = default_destination(path)
     # In a folder with input/ the marks of a scene may be those of a conversion that was killed.
     unfinished = destination == path and (path / FOLDER).is_dir() and not is_complete(path)
-    if (is_scene and not unfinished) or not is_convertible(path):
+    if (is_marked(path) and not unfinished) or not is_convertible(path):
         return source
     if convert:
         return str(Conversion(path, destination, show_progress=show_progress).run())

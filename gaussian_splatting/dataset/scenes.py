@@ -133,10 +133,16 @@ def _kind_of_file(path: Path) -> SceneKind:
     return "transforms"
 
 
+def is_marked(folder: Path) -> bool:
+    """Whether a folder has what makes it a scene."""
+    return any((folder / name).exists() for name, _ in MARKS)
+
+
 def _nothing_in(folder: Path) -> str:
     names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in folder.iterdir())
     held = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "nothing"
-    inner = [path for path in sorted(folder.iterdir()) if any((path / mark).exists() for mark, _ in MARKS)]
+    places = (folder.absolute().parent, *sorted(folder.iterdir()))
+    inner = [path for path in places if is_marked(path)]
     cure = f"did you mean {inner[0]}?" if inner else f"of photos, make one: {CONVERT} -s {folder}"
     return (
         f"{folder}: no scene: looked for sparse/0 (COLMAP), {TRAIN} and {SINGLE} (nerfstudio, instant-ngp, Blender) "
