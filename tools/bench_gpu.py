@@ -152,6 +152,7 @@ def measure(num: int, width: int, height: int, device: str, repeats: int) -> dic
     sides = {"ours_ms": our_step(scene, device), "example_ms": example_step(scene, device)}
     rows: dict[str, list[float]] = {name: [] for name in (*stages, *sides)}
     memory: dict[str, int] = {}
+    before = 0
     for turn in range(WARM_UP + repeats):
         for name, step in (*stages.items(), *sides.items()):
             if device == "cuda":
