@@ -25,3 +25,7 @@ class TrainingError(SplatError):
 
 class BackendError(SplatError):
     """The chosen rasteriser backend is missing, or does not support what was asked."""
+
+
+class UnsupportedError(BackendError, NotImplementedError):
+    """A backend cannot do what another one can; the message names the argument."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from gaussian_splatting.errors import BackendError
+from gaussian_splatting.errors import BackendError, UnsupportedError
 
 RENDER_MODES = ("RGB", "D", "ED", "RGB+D", "RGB+ED")
 RASTERIZE_MODES = ("classic", "antialiased")
+GSPLAT_CAMERAS = ("pinhole", "ortho", "fisheye", "ftheta")
 
 # Arguments of gsplat.rasterization that only gsplat itself supports; `segmented` only chooses how it sorts.
 _GSPLAT_ONLY = (
@@ -67,18 +68,35 @@ def check_background(backgrounds: Tensor | None, num_cameras: int, num_channels:
         raise BackendError(f"backgrounds must be [{num_cameras}, {num_channels}], found {list(backgrounds.shape)}")
 
 
-def check_modes(backend: str, render_mode: str, rasterize_mode: str, camera_model: str, sparse_grad: bool) -> None:
+def check_modes(
+    backend: str,
+    render_mode: str,
+    rasterize_mode: str,
+    camera_model: str,
+    sparse_grad: bool = False,
+    cameras: tuple[str, ...] = ("pinhole",),
+) -> None:
     """Refuse a mode that is unknown or that `backend` does not support, naming the ones it does."""
     choices = {
-        "render_mode": (render_mode, RENDER_MODES),
-        "rasterize_mode": (rasterize_mode, RASTERIZE_MODES),
-        "camera_model": (camera_model, ("pinhole",)),
+        "render_mode": (render_mode, RENDER_MODES, ()),
+        "rasterize_mode": (rasterize_mode, RASTERIZE_MODES, ()),
+        "camera_model": (camera_model, cameras, GSPLAT_CAMERAS),
     }
-    for name, (value, allowed) in choices.items():
+    for name, (value, allowed, elsewhere) in choices.items():
         if value not in allowed:
-            raise BackendError(f"the {backend} backend has no {name} {value!r}; use one of {', '.join(allowed)}")
+            error = UnsupportedError if value in elsewhere else BackendError
+            raise error(f"the {backend} backend has no {name} {value!r}; use one of {', '.join(allowed)}")
     if sparse_grad:
-        raise BackendError(f"the {backend} backend gives dense gradients only; leave sparse_grad=False")
+        raise UnsupportedError(f"the {backend} backend gives dense gradients only; leave sparse_grad=False")
+
+
+def check_sparse(backend: str, sparse_grad: bool, packed: bool, leading: tuple[int, ...]) -> None:
+    """Refuse sparse gradients where gsplat has none either."""
+    if sparse_grad and (not packed or leading):
+        found = "packed=False" if not packed else f"batch dimensions {list(leading)}"
+        raise BackendError(
+            f"the {backend} backend: sparse_grad needs packed=True and no batch dimensions, found {found}"
+        )
 
 
 def refuse_gsplat_only(backend: str, arguments: Mapping[str, object]) -> None:
@@ -88,4 +106,6 @@ def refuse_gsplat_only(backend: str, arguments: Mapping[str, object]) -> None:
             raise TypeError(f"rasterization() got an unexpected keyword argument {name!r}")
         switched_off = value is None or value is False or getattr(value, "name", None) == "GLOBAL"
         if name != "segmented" and not switched_off:
-            raise BackendError(f"the {backend} backend does not support {name}; use the gsplat backend on a CUDA card")
+            raise UnsupportedError(
+                f"the {backend} backend does not support {name}; use the gsplat backend on a CUDA card"
+            )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from gaussian_splatting.errors import BackendError
+from gaussian_splatting.errors import BackendError, UnsupportedError
 from gaussian_splatting.rasterizer.arguments import check_modes, refuse_gsplat_only
 
 EXTRAS = frozenset({"render_normals", "normals_from_depth", "render_alphas", "render_distort", "render_median"})
@@ -68,14 +68,14 @@ def check_surface_view(backend: str, antialiased: bool) -> None:
 
 
 def check_surface_modes(
-    backend: str, render_mode: str, depth_mode: str, sparse_grad: bool, absgrad: bool, distloss: bool
+    backend: str, render_mode: str, depth_mode: str, absgrad: bool, distloss: bool, sparse_grad: bool = False
 ) -> None:
     """Refuse a mode of `rasterization_2dgs` that is unknown or that `backend` does not support."""
     check_modes(backend, render_mode, "classic", "pinhole", sparse_grad)
     if depth_mode not in DEPTH_MODES:
         raise BackendError(f"the {backend} backend has no depth_mode {depth_mode!r}; use one of expected, median")
     if absgrad:
-        raise BackendError(f"the {backend} backend gives no absolute gradients; leave absgrad=False")
+        raise UnsupportedError(f"the {backend} backend gives no absolute gradients; leave absgrad=False")
     if distloss and render_mode == "RGB":
         raise BackendError("distloss needs a depth: render_mode must be D, ED, RGB+D or RGB+ED, found 'RGB'")
 

@@ -205,7 +205,7 @@ def test_the_call_of_gsplat_gives_what_the_reference_gives(mode, packed):
     for name, value in expected.items():
         torch.testing.assert_close(maps[name].double(), value, atol=1e-4 if name == "3" else 1e-5, rtol=5e-6)
     assert float((grad.double() - expected_grad).norm() / expected_grad.norm()) < GRADIENT
-    assert meta.keys() == expected_meta.keys()
+    assert meta.keys() - expected_meta.keys() == {"tiles_per_gauss", "isect_ids", "flatten_ids", "isect_offsets"}
     for name in ("means2d", "depths", "ray_transforms", "normals", "opacities"):
         torch.testing.assert_close(meta[name].double(), expected_meta[name].detach(), atol=1e-4, rtol=1e-4)
     for name in ("radii", "camera_ids", "gaussian_ids"):
@@ -230,7 +230,7 @@ def test_harmonics_through_the_call_of_gsplat():
         ({"absgrad": True}, "the cpu-2dgs backend gives no absolute gradients"),
         ({"tile_size": 8}, "has tiles of 16 pixels; leave tile_size=8 out"),
         ({"distloss": True}, "distloss needs a depth"),
-        ({"sh_degree": 4, "colors": torch.zeros(60, 25, 3)}, "supports sh_degree up to 3, found 4"),
+        ({"sh_degree": 4, "colors": torch.zeros(60, 25, 3)}, "has no sh_degree 4; give 0 to 3"),
         ({"means": torch.zeros(60, 3, dtype=DOUBLE)}, "means is torch.float64"),
     ],
 )
@@ -238,6 +238,40 @@ def test_what_is_not_supported_is_refused_by_name(options, message):
     values = {name: value.float() for name, value in plain_scene(60).items()}
     with pytest.raises(BackendError, match=message):
         cpu_2dgs.rasterization_2dgs(**(values | options), width=WIDTH, height=HEIGHT)
+
+
+def test_batches_are_views_of_their_own():
+    values = [{name: value.float() for name, value in plain_scene(30, seed=seed).items()} for seed in (0, 1)]
+    both = {name: torch.stack([own[name] for own in values]) for name in values[0]}
+    options = {"width": WIDTH, "height": HEIGHT, "render_mode": "RGB+ED", "packed": True}
+    *maps, meta = cpu_2dgs.rasterization_2dgs(**both, **options)
+    for index, own in enumerate(values):
+        *alone, own_meta = cpu_2dgs.rasterization_2dgs(**own, **options)
+        assert all(torch.equal(found[index], expected) for found, expected in zip(maps, alone, strict=True))
+        assert own_meta["isect_offsets"].shape == meta["isect_offsets"].shape[1:]
+    assert meta["tiles_per_gauss"].shape == meta["gaussian_ids"].shape
+
+
+def test_sparse_gradients_are_the_dense_ones():
+    values = {name: value.float() for name, value in plain_scene(60, spread=3.0).items()}
+    grads = []
+    for sparse_grad in (False, True):
+        own = {name: values[name].clone().requires_grad_() for name in ("means", "quats", "scales")}
+        picture, *_, meta = cpu.rasterization_2dgs(
+            **(values | own), width=WIDTH, height=HEIGHT, packed=True, sparse_grad=sparse_grad
+        )
+        picture.square().sum().backward()
+        grads.append([leaf.grad for leaf in own.values()])
+    for dense, sparse in zip(*grads, strict=True):
+        assert torch.equal(sparse.coalesce().indices()[0], meta["gaussian_ids"])
+        assert torch.equal(sparse.to_dense(), dense)
+
+
+def test_normals_of_the_depth_come_as_gsplat_gives_them():
+    values = {name: value.float() for name, value in plain_scene(30).items()}
+    options = {"width": WIDTH, "height": HEIGHT, "render_mode": "RGB+ED"}
+    squeezed, full = cpu.rasterization_2dgs(**values, **options)[3], cpu_2dgs.rasterization_2dgs(**values, **options)[3]
+    assert torch.equal(squeezed, full[0])
 
 
 def test_antialiasing_is_refused():

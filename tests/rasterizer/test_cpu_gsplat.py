@@ -65,7 +65,7 @@ def test_every_render_mode_from_two_cameras(render_mode: str, packed: bool) -> N
     assert found["means2d"].shape == meta["means2d"].shape
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 6, 7, 16, 17, 33])
 def test_any_number_of_channels(channels: int) -> None:
     both(two_cameras(channels), render_mode="RGB+ED")
 
@@ -118,18 +118,26 @@ def test_planes_clip_and_blur_are_honoured(options: dict[str, float]) -> None:
     assert (plain[0].double() - pictures[0][0]).abs().max() > 1e-3
 
 
-def test_the_options_of_gsplat_that_are_not_supported_are_refused_by_name() -> None:
-    values = {name: value.float() for name, value in cpu_scenes.scene(num=4).items()}
-    covariances = torch.eye(3).expand(4, 3, 3)
-    for name, value in (("with_ut", True), ("sparse_grad", True), ("camera_model", "fisheye"), ("covars", covariances)):
-        with pytest.raises(BackendError, match=name if name != "sparse_grad" else "dense gradients"):
-            cpu.rasterization(**values, width=8, height=8, sh_degree=3, **{name: value})
-    with pytest.raises(BackendError, match="sh_degree 4"):
-        cpu.rasterization(**(values | {"colors": torch.zeros(4, 25, 3)}), width=8, height=8, sh_degree=4)
-    with pytest.raises(BackendError, match="absgrad for 5 channels"):
-        cpu.rasterization(
-            **(values | {"colors": torch.zeros(4, 5), "backgrounds": None}), width=8, height=8, absgrad=True
-        )
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("with_ut", True), ("with_eval3d", True), ("distributed", True), ("camera_model", "ftheta"), ("sh_degree", 5),
+     ("radial_coeffs", torch.zeros(1, 6)), ("viewmats_rs", torch.eye(4)[None])],
+)  # fmt: skip
+def test_what_only_gsplat_has_is_not_implemented_and_named(name: str, value: object) -> None:
+    values = {name: value.float() for name, value in cpu_scenes.scene(num=4).items()} | {"sh_degree": 3}
+    with pytest.raises(NotImplementedError, match=name):
+        cpu.rasterization(**(values | {name: value}), width=8, height=8)
+
+
+def test_values_that_gsplat_refuses_are_refused() -> None:
+    values = {name: value.float() for name, value in cpu_scenes.scene(num=4).items()} | {"sh_degree": 3}
+    for name, value in (("render_mode", "RGBD"), ("rasterize_mode", "sharp"), ("camera_model", "panorama")):
+        with pytest.raises(BackendError, match=f"{name} '{value}'"):
+            cpu.rasterization(**(values | {name: value}), width=8, height=8)
+    with pytest.raises(BackendError, match="sparse_grad needs packed=True"):
+        cpu.rasterization(**values, width=8, height=8, sparse_grad=True, packed=False)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        cpu.rasterization(**values, width=8, height=8, colour=1)
 
 
 def test_types_devices_and_shapes_are_checked_by_name() -> None:

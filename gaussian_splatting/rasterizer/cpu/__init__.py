@@ -23,6 +23,7 @@ __all__ = [
     "get_num_threads",
     "photometric_loss",
     "rasterization",
+    "rasterization_2dgs",
     "release_workspace",
     "render_gaussians",
     "set_num_threads",
@@ -46,6 +47,19 @@ def rasterization(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, dict[str, 
     from gaussian_splatting.rasterizer.cpu.gsplat_call import rasterization as implementation
 
     return implementation(*args, **kwargs)
+
+
+def rasterization_2dgs(
+    *args: Any, **kwargs: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor, dict[str, Any]]:
+    """`gsplat.rasterization_2dgs` on CPU tensors; see `cpu_2dgs.gsplat_call.rasterization_2dgs`.
+
+    As in gsplat 1.5.3 the normals of the depth of a single camera come without the leading dimension.
+    """
+    from gaussian_splatting.rasterizer.cpu_2dgs import rasterization_2dgs as implementation
+
+    pictures, alphas, normals, from_depth, *others = implementation(*args, **kwargs)
+    return pictures, alphas, normals, None if from_depth is None else from_depth.squeeze(0), *others
 
 
 def fused_photometric(render_chw: Tensor, target_chw: Tensor, lambda_dssim: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -115,7 +115,8 @@ def count_chunk(low: int, high: int, pairs: Array, spans: Spans, num_columns: in
 def fill_chunk(
     low: int, high: int, pairs: Array, spans: Spans, num_columns: int, next_entry: Array, lists: TileLists
 ) -> None:
-    """Append one chunk of depth-ordered Gaussians to the lists of their tiles."""
+    """Append one chunk of depth-ordered Gaussians to the lists of their tiles; targets unless they have size 0."""
+    has_targets = lists.targets.shape[0] > 0
     for place in range(low, high):
         if place + AHEAD < high:
             ahead = read(pairs, place + AHEAD) & SLOT_BITS
@@ -132,7 +133,8 @@ def fill_chunk(
                 entry = int(read(next_entry, tile))
                 write(next_entry, tile, entry + 1)
                 write(lists.slots, entry, slot)
-                write(lists.targets, entry, target)
+                if has_targets:
+                    write(lists.targets, entry, target)
                 target += 1
             row_start += num_columns
 

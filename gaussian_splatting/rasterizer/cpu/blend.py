@@ -207,7 +207,7 @@ def blend_batch(
     first: int, count: int, end: int, tile_x: int, tile_y: int, alive: Bits, records: Array, lists: TileLists,
     floats: Array, bits: Array
 ) -> Bits:  # fmt: skip
-    """Blend one batch of entries; give the blocks that are still alive."""
+    """Blend one batch of entries; give the blocks that are still alive. Contributions are noted if there is room."""
     left, top = np.float32(tile_x * TILE), np.float32(tile_y * TILE)
     for entry in range(count):
         if first + entry + AHEAD < end:
@@ -225,6 +225,8 @@ def blend_batch(
             touching |= read(bits, half * BLOCKS + block)
         if touching != 0 and not blend_block(block, tile_x, tile_y, floats, bits):
             alive &= ~(np.int64(1) << block)
+    if lists.blocks.shape[0] == 0:
+        return alive
     for half in range(HALVES):
         transpose_bits(bits, half * BLOCKS)
     for entry in range(count):

@@ -15,17 +15,13 @@ from gaussian_splatting.errors import BackendError
 from gaussian_splatting.rasterizer.cpu import (
     binning,
     blend,
-    blend_backward,
     layout,
     project,
-    project_backward,
     sort,
 )
 from gaussian_splatting.rasterizer.cpu.arguments import (
-    Entries,
     Gaussians,
     Images,
-    PixelGradients,
     Projection,
     Shape,
     Spans,
@@ -126,16 +122,27 @@ def render(
     background: NDArray[np.float32],
     *,
     radii_stride: int,
+    differentiable: bool = True,
 ) -> tuple[Frame, Images]:
-    """Render one view.
+    """Render one view; what only the gradient needs is left out of the frame unless it is `differentiable`.
 
     Raises BackendError when the Gaussians cover so many tiles that the lists cannot be indexed.
     """
+    check_size(width, height)
+    frame = _project(gaussians, shape, camera, width, height, background, radii_stride)
+    return frame, draw(frame, differentiable=differentiable)
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise BackendError unless the kernels can draw an image of this size."""
     if not (0 < width <= MAX_EDGE and 0 < height <= MAX_EDGE):
         raise BackendError(f"cpu rasteriser: the image is {width} x {height} pixels; give 1 to {MAX_EDGE} each way")
-    frame = _project(gaussians, shape, camera, width, height, background, radii_stride)
-    _bin(frame, _sort(frame.projection))
-    return frame, _blend(frame)
+
+
+def draw(frame: Frame, *, differentiable: bool) -> Images:
+    """Sort, bin and blend what the frame's projection holds."""
+    _bin(frame, _sort(frame.projection), differentiable)
+    return _blend(frame)
 
 
 def _project(
@@ -147,6 +154,30 @@ def _project(
     background: NDArray[np.float32],
     radii_stride: int,
 ) -> Frame:
+    frame = empty_frame(shape, camera, width, height, background, radii_stride)
+    run(
+        project.project,
+        frame.projection.counts.size,
+        gaussians,
+        shape,
+        camera,
+        frame.projection,
+        frame.spans,
+        frame.num_rows,
+        scratch("project", project.PROJECT_SCRATCH),
+    )
+    return frame
+
+
+def empty_frame(
+    shape: Shape,
+    camera: NDArray[np.float32],
+    width: int,
+    height: int,
+    background: NDArray[np.float32],
+    radii_stride: int,
+) -> Frame:
+    """A frame with room for the projection of all Gaussians, and nothing in it."""
     num = shape.num_gaussians
     num_chunks = -(-num // layout.PROJECT_CHUNK)
     projection = Projection(
@@ -170,19 +201,7 @@ def _project(
     )
     no_indices = np.zeros(0, np.int32)
     lists = TileLists(np.zeros(1, np.int64), no_indices, no_indices, np.zeros(0, np.int64), no_indices)
-    frame = Frame(shape, camera, width, height, background, projection, spans, lists)
-    run(
-        project.project,
-        num_chunks,
-        gaussians,
-        shape,
-        camera,
-        projection,
-        spans,
-        frame.num_rows,
-        scratch("project", project.PROJECT_SCRATCH),
-    )
-    return frame
+    return Frame(shape, camera, width, height, background, projection, spans, lists)
 
 
 def _sort(projection: Projection) -> NDArray[np.int64]:
@@ -208,7 +227,7 @@ def sort_chunks(num: int) -> tuple[int, int]:
     return (-(-num // num_chunks), num_chunks) if num_chunks else (1, 0)
 
 
-def _bin(frame: Frame, pairs: NDArray[np.int64]) -> None:
+def _bin(frame: Frame, pairs: NDArray[np.int64], differentiable: bool) -> None:
     """Fill in the frame's spans and lists."""
     projection, spans = frame.projection, frame.spans
     np.cumsum(spans.num_rows, out=spans.starts[1:])
@@ -224,8 +243,8 @@ def _bin(frame: Frame, pairs: NDArray[np.int64]) -> None:
     lists = TileLists(
         offsets=np.zeros(num_tiles + 1, np.int64),
         slots=workspace.take("slots", num_entries, np.int32),
-        targets=workspace.take("targets", num_entries, np.int32),
-        blocks=workspace.take("blocks", num_entries, np.int64),
+        targets=workspace.take("targets", num_entries, np.int32) if differentiable else np.zeros(0, np.int32),
+        blocks=workspace.take("blocks", num_entries, np.int64) if differentiable else np.zeros(0, np.int64),
         used=np.zeros(num_tiles, np.int32),
     )
     run(binning.count_entries, num_chunks, size, pairs.size, pairs, spans, frame.num_columns, table)
@@ -269,52 +288,3 @@ def _blend(frame: Frame) -> Images:
         scratch("blend_bits", blend.BIT_SCRATCH, np.int64),
     )
     return images
-
-
-def backward(
-    frame: Frame,
-    gaussians: Gaussians,
-    images: Images,
-    image_grads: Images,
-    grads: Gaussians,
-    pixel_grads: PixelGradients,
-    *,
-    wants_pose: bool,
-) -> NDArray[np.float64]:
-    """Write the gradients by the Gaussians; give the sums of the pose gradient (see `layout`), or zeros."""
-    num_entries = frame.lists.slots.size
-    entries = Entries(
-        records=workspace.take("gradient_records", num_entries * layout.LANES),
-        contributes=workspace.take("contributes", num_entries, np.uint8),
-    )
-    num_chunks = frame.projection.counts.size
-    pose = np.zeros((num_chunks, layout.POSE_SIZE if wants_pose else 0), np.float32)
-    run(
-        blend_backward.blend_backward,
-        frame.lists.used.size,
-        frame.width,
-        frame.height,
-        frame.projection.records,
-        frame.lists,
-        images,
-        image_grads,
-        pixel_grads.absolute.size > 0,
-        entries.records,
-        entries.contributes,
-        scratch("blend_backward", blend_backward.BACKWARD_SCRATCH),
-    )
-    run(
-        project_backward.project_backward,
-        num_chunks,
-        gaussians,
-        frame.shape,
-        frame.camera,
-        frame.projection,
-        frame.spans,
-        entries,
-        grads,
-        pixel_grads,
-        pose,
-        scratch("project_backward", project_backward.BACKWARD_PROJECT_SCRATCH),
-    )
-    return pose.sum(0, dtype=np.float64) if wants_pose else np.zeros(layout.POSE_SIZE)

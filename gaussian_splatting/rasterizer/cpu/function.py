@@ -12,7 +12,8 @@ from torch import Tensor
 
 from gaussian_splatting.errors import BackendError
 from gaussian_splatting.rasterizer.cpu.arguments import PLAIN_COLORS, Gaussians, Images, PixelGradients, Shape
-from gaussian_splatting.rasterizer.cpu.frame import Frame, backward, make_camera, render
+from gaussian_splatting.rasterizer.cpu.frame import Frame, make_camera, render
+from gaussian_splatting.rasterizer.cpu.frame_backward import backward
 from gaussian_splatting.rasterizer.cpu.settings import RenderSettings
 from gaussian_splatting.rasterizer.cpu.workspace import workspace
 
@@ -27,12 +28,10 @@ class Rendering:
     inputs: tuple[Tensor | None, ...]
     images: tuple[Tensor, ...]  # colours [H, W, 3], alphas, expected depths and inverse depths [H, W]
     transmittances: Tensor  # [H, W]
-    radii: Tensor  # [N] or [N, 2] int32 pixels
+    radii: Tensor  # [N] int32 pixels
     means2d: Tensor  # [N, 2] pixels
-    frame: Frame | None
+    frame: Frame
     wants_gradient: bool
-    absolute: Tensor | None = None  # where |d loss / d means2d| is added, like means2d
-    visible: Tensor | None = None  # [M] the rows of means2d that the attached leaf has, all when None
 
     def attach(self, leaf: Tensor) -> tuple[Tensor, ...]:
         """The images with the graph attached; the gradient by pixel positions goes to `leaf`."""
@@ -58,20 +57,28 @@ def render_view(
     gaussians, shape = as_gaussians(inputs[:6], settings)
     color = np.ascontiguousarray(background.detach().numpy())
     height, width = settings.height, settings.width
+    wants_gradient = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
+    camera = make_camera(viewmat, settings)
     frame, images = render(
-        gaussians, shape, make_camera(viewmat, settings), width, height, color, radii_stride=settings.radii_stride
+        gaussians,
+        shape,
+        camera,
+        width,
+        height,
+        color,
+        radii_stride=settings.radii_stride,
+        differentiable=wants_gradient,
     )
     pictures = [torch.from_numpy(image).view(height, width) for image in images[1:]]
-    radii = torch.from_numpy(frame.projection.radii)
     return Rendering(
         settings,
         inputs,
         (torch.from_numpy(images.colors).view(height, width, 3), *pictures[:3]),
         pictures[3],
-        radii.view(-1, 2) if settings.radii_stride == 2 else radii,
+        torch.from_numpy(frame.projection.radii),
         torch.from_numpy(frame.projection.means2d).view(-1, 2),
         frame,
-        torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs),
+        wants_gradient,
     )
 
 
@@ -114,11 +121,10 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rendering: Rendering, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        assert rendering.frame is not None
         ctx.set_materialize_grads(False)
         # The frame is saved like a tensor, so that its buffers are free again when autograd is done with the graph.
         ctx.save_for_backward(*inputs[1:], *rendering.images, rendering.transmittances, *rendering.frame.to_tensors())
-        ctx.settings, ctx.absolute, ctx.visible = rendering.settings, rendering.absolute, rendering.visible
+        ctx.settings = rendering.settings
         return rendering.images
 
     @staticmethod
@@ -128,28 +134,20 @@ class _Rasterize(torch.autograd.Function):
         gaussians, shape = as_gaussians(inputs[:6], settings)
         frame = Frame.from_tensors(saved[13:], settings, shape)
         image_grads = Images(*(NO_FLOATS if grad is None else flat(grad) for grad in (*output_grads, None)))
-        grads, arrays = _gradient_buffers(inputs)
-        num, num_absolute = 2 * shape.num_gaussians, 0 if ctx.absolute is None else 2 * shape.num_gaussians
-        pixel_grads = PixelGradients(
-            workspace.take("means2d_gradient", num), workspace.take("absolute_gradient", num_absolute)
-        )
+        grads, arrays = gradient_buffers(inputs)
+        pixel_grads = PixelGradients(workspace.take("means2d_gradient", 2 * shape.num_gaussians), NO_FLOATS)
         pose = backward(frame, gaussians, images, image_grads, grads, pixel_grads, wants_pose=wants[6])
-        by_pixel, absolute = (torch.from_numpy(array).view(-1, 2) for array in pixel_grads)
-        if ctx.visible is not None:
-            by_pixel = by_pixel[ctx.visible]
-            absolute = absolute[ctx.visible] if ctx.absolute is not None else absolute
-        if ctx.absolute is not None:
-            ctx.absolute.add_(absolute)
         results: list[Tensor | None] = [
             torch.from_numpy(array).view(x.shape) for array, x in zip(arrays, inputs[:6], strict=False)
         ]
         results += [None] * (6 - len(results))
-        results.append(_viewmat_gradient(inputs[6], pose) if wants[6] else None)
-        results.append(_background_gradient(saved[12], output_grads[0]) if wants[7] else None)
+        results.append(viewmat_gradient(inputs[6], pose) if wants[6] else None)
+        results.append(background_gradient(saved[12], output_grads[0]) if wants[7] else None)
+        by_pixel = torch.from_numpy(pixel_grads.means2d).view(-1, 2)
         return None, by_pixel, *(result if want else None for result, want in zip(results, wants, strict=True))
 
 
-def _gradient_buffers(inputs: tuple[Tensor | None, ...]) -> tuple[Gaussians, list[NDArray[np.float32]]]:
+def gradient_buffers(inputs: tuple[Tensor | None, ...]) -> tuple[Gaussians, list[NDArray[np.float32]]]:
     """Pooled arrays for the gradients, as kernels write them and one for each tensor."""
     names = ("means", "quats", "scales", "opacities", "features", "features_rest")
     arrays = [
@@ -161,7 +159,7 @@ def _gradient_buffers(inputs: tuple[Tensor | None, ...]) -> tuple[Gaussians, lis
     return Gaussians._make([*arrays[:5], rest]), arrays
 
 
-def _viewmat_gradient(viewmat: Tensor, pose: NDArray[np.float64]) -> Tensor:
+def viewmat_gradient(viewmat: Tensor, pose: NDArray[np.float64]) -> Tensor:
     """d loss / d viewmat: directly, and through the camera position, which is the last column of its inverse."""
     inverse = np.linalg.inv(viewmat.detach().double().numpy())
     with np.errstate(invalid="ignore"):  # a gradient that overflowed stays what it is: the trainer's check names it
@@ -171,6 +169,12 @@ def _viewmat_gradient(viewmat: Tensor, pose: NDArray[np.float64]) -> Tensor:
     return torch.from_numpy(gradient).to(viewmat.dtype)
 
 
-def _background_gradient(transmittances: Tensor, colors_gradient: Tensor | None) -> Tensor | None:
-    """d loss / d background [3]."""
+def background_gradient(transmittances: Tensor, colors_gradient: Tensor | None) -> Tensor | None:
+    """d loss / d background [D]."""
     return None if colors_gradient is None else (transmittances.unsqueeze(-1) * colors_gradient).sum((0, 1))
+
+
+def sparse_rows(rows: Tensor, ids: Tensor, num: int) -> Tensor:
+    """A gradient [num, ...] in the COO layout that has `rows` [M, ...] at `ids` [M], which increase."""
+    shape = (num, *rows.shape[1:])
+    return torch.sparse_coo_tensor(ids[None], rows, shape, is_coalesced=True, check_invariants=False)

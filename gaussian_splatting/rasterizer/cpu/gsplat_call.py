@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from gaussian_splatting.errors import BackendError
-from gaussian_splatting.rasterizer.arguments import check_background, check_modes, check_shapes, refuse_gsplat_only
-from gaussian_splatting.rasterizer.cpu.function import Rendering, check_inputs, render_view
-from gaussian_splatting.rasterizer.cpu.gsplat_meta import describe
-from gaussian_splatting.rasterizer.cpu.model_call import MAX_DEGREE
+from gaussian_splatting.errors import UnsupportedError
+from gaussian_splatting.geometry.sh import MAX_DEGREE
+from gaussian_splatting.rasterizer.arguments import check_modes, check_sparse, refuse_gsplat_only
+from gaussian_splatting.rasterizer.batches import Batch, View
+from gaussian_splatting.rasterizer.cpu import model_call
+from gaussian_splatting.rasterizer.cpu.channel_passes import COLORS
+from gaussian_splatting.rasterizer.cpu.function import check_inputs
+from gaussian_splatting.rasterizer.cpu.gsplat_ellipses import EllipseView, ellipse_view
+from gaussian_splatting.rasterizer.cpu.gsplat_fused import FusedView, fused_view
+from gaussian_splatting.rasterizer.cpu.gsplat_meta import AddAbsolute, Arrangement, describe
 from gaussian_splatting.rasterizer.cpu.settings import RenderSettings
-
-CHANNELS = 3
+from gaussian_splatting.rasterizer.reference.projection import CAMERA_MODELS, Lens
+from gaussian_splatting.rasterizer.reference.shading import view_colors
 
 
 def rasterization(
     means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
+    quats: Tensor | None,
+    scales: Tensor | None,
     opacities: Tensor,
     colors: Tensor,
     viewmats: Tensor,
@@ -40,84 +47,78 @@ def rasterization(
     absgrad: bool = False,
     rasterize_mode: str = "classic",
     channel_chunk: int = 32,
+    distributed: bool = False,
     camera_model: str = "pinhole",
+    segmented: bool = False,
     covars: Tensor | None = None,
     **gsplat_only: object,
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Render N Gaussians into C views: colours [C, H, W, X], alphas [C, H, W, 1] and a dictionary of what happened.
+    """Render N Gaussians into C views: colours [..., C, H, W, X], alphas [..., C, H, W, 1] and what happened.
 
-    Arguments and results are those of `gsplat.rasterization`: means [N, 3], quats [N, 4] (wxyz, of any length), scales
-    [N, 3], opacities [N], colors [N, K, 3] or [C, N, K, 3] with `sh_degree`, else [N, D] or [C, N, D], viewmats
-    [C, 4, 4], Ks [C, 3, 3] in pixels, backgrounds [C, D]. `meta["means2d"].grad` is in pixels. Unlike gsplat's it is a
-    leaf: a loss computed from it does not reach the means. `tile_size`, `channel_chunk` and `segmented` change nothing.
-    Raises BackendError, by name, for what this backend cannot do and for tensors that do not fit together.
+    Arguments and results are those of `gsplat.rasterization`, "..." being any batch dimensions: means [..., N, 3],
+    quats [..., N, 4] (wxyz, of any length), scales [..., N, 3] or covars [..., N, 3, 3] instead of both, opacities
+    [..., N], colors [..., N, K, 3] or [..., C, N, K, 3] with `sh_degree`, else [..., N, D] or [..., C, N, D], viewmats
+    [..., C, 4, 4], Ks [..., C, 3, 3] in pixels, backgrounds [..., C, D]. The camera model is "pinhole", "ortho" or
+    "fisheye". `meta` has all of gsplat's keys; after a backward pass `meta["means2d"].grad` and `.absgrad`
+    are in pixels. `tile_size` shapes the lists in `meta` only; `channel_chunk` and `segmented` change
+    nothing. Everything is float32 and on the CPU.
+
+    Raises UnsupportedError, which is a NotImplementedError, for what only gsplat has, and BackendError for tensors and
+    values that do not fit together; both name the argument.
     """
-    check_modes("cpu", render_mode, rasterize_mode, camera_model, sparse_grad)
-    refuse_gsplat_only("cpu", gsplat_only)
-    check_inputs(means=means, quats=quats, scales=scales, opacities=opacities, colors=colors, viewmats=viewmats)
-    check_shapes(means, quats, scales, opacities, colors, viewmats, Ks, sh_degree)
-    check_background(backgrounds, len(viewmats), colors.shape[-1])
-    if covars is not None:
-        raise BackendError("the cpu backend does not support covars; give quats and scales")
+    check_modes("cpu", render_mode, rasterize_mode, camera_model, cameras=tuple(CAMERA_MODELS))
+    refuse_gsplat_only("cpu", gsplat_only | {"distributed": distributed})
+    given = {"means": means, "quats": quats, "scales": scales, "opacities": opacities, "colors": colors}
+    given |= {"viewmats": viewmats, "Ks": Ks, "backgrounds": backgrounds, "covars": covars}
+    check_inputs(**{name: value for name, value in given.items() if value is not None})
     if sh_degree is not None and not 0 <= sh_degree <= MAX_DEGREE:
-        raise BackendError(f"the cpu backend has no sh_degree {sh_degree}; give 0 to {MAX_DEGREE}")
-    num_views, wants_colors = viewmats.shape[0], render_mode.startswith("RGB")
-    num_channels = colors.shape[-1] if wants_colors else 0
-    if absgrad and num_channels > CHANNELS:
-        raise BackendError(f"the cpu backend has no absgrad for {num_channels} channels; give at most {CHANNELS}")
-    passes: list[list[Rendering]] = []
-    for view in range(num_views):
-        degree = sh_degree if wants_colors else None
-        settings = RenderSettings(
-            Ks[view].detach().double().numpy(), width, height, degree, False, rasterize_mode == "antialiased",
-            near_plane, far_plane, radius_clip, eps2d, radii_stride=2
-        )  # fmt: skip
-        own = colors[view] if colors.dim() == (3 if sh_degree is None else 4) else colors
-        behind = None if backgrounds is None or not wants_colors else backgrounds[view]
-        passes.append(
-            [
-                render_view(means, quats, scales, opacities, part, None, viewmats[view], background, settings)
-                for part, background in _in_threes(own if wants_colors else None, behind, means)
-            ]
-        )
-    meta = describe([own[0] for own in passes], packed=packed, absgrad=absgrad)
-    meta |= {"width": width, "height": height, "tile_size": tile_size, "n_batches": 1, "n_cameras": num_views}
-    meta |= {"tile_width": -(-width // tile_size), "tile_height": -(-height // tile_size)}
-    views = [_attach(own, meta["means2d"], place) for own, place in zip(passes, meta.pop("places"), strict=True)]
-    pictures = [_compose(parts, num_channels, render_mode) for parts in views]
-    alphas = [parts[0][1].unsqueeze(-1) for parts in views]
-    return torch.stack(pictures), torch.stack(alphas), meta
+        raise UnsupportedError(f"the cpu backend has no sh_degree {sh_degree}; give 0 to {MAX_DEGREE}")
+    batch = Batch(means, quats, scales, opacities, colors, viewmats, Ks, backgrounds, covars, sh_degree)
+    check_sparse("cpu", sparse_grad, packed, batch.leading)
+    shows_colors = render_mode.startswith("RGB")
+    antialiased = rasterize_mode == "antialiased"
+    views: list[FusedView | EllipseView] = []
+    for view in batch.views(with_colors=shows_colors):
+        lens = Lens(view.K, width, height, near_plane, far_plane, eps2d, radius_clip, antialiased, camera_model)
+        views.append(_project(view, lens, sh_degree if shows_colors else None, sparse_grad))
+    leading = (*batch.leading, batch.num_cameras)
+    arrangement = Arrangement([view.seen for view in views], packed, leading, means.shape[-2])
+    meta = describe(arrangement, width, height, tile_size)
+    positions = arrangement.split(meta["means2d"])
+    sums: list[AddAbsolute | None] = [None] * len(views)
+    if absgrad and meta["means2d"].requires_grad:
+        meta["means2d"].absgrad = torch.zeros_like(meta["means2d"])
+        sums = arrangement.adders(meta["means2d"].absgrad)
+    drawn = [view.draw(own, add) for view, own, add in zip(views, positions, sums, strict=True)]
+    num_channels = batch.num_channels if shows_colors else 0
+    pictures = torch.stack([_compose(own, num_channels, render_mode) for own in drawn])
+    alphas = torch.stack([own[1] for own in drawn]).unsqueeze(-1)
+    return pictures.unflatten(0, leading), alphas.unflatten(0, leading), meta
 
 
-def _in_threes(colors: Tensor | None, background: Tensor | None, means: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Features and background for each rendering pass: three channels at a time, the last ones filled with zeros."""
-    if colors is None:
-        return [(means.new_zeros(means.shape[0], CHANNELS), means.new_zeros(CHANNELS))]
-    num_channels = colors.shape[-1]
-    behind = means.new_zeros(num_channels) if background is None else background
-    missing = -num_channels % CHANNELS
-    if num_channels == CHANNELS:
-        return [(colors, behind)]
-    filled = torch.cat([colors, colors.new_zeros(colors.shape[0], missing)], dim=-1)
-    behind = torch.cat([behind, behind.new_zeros(missing)])
-    return list(zip(filled.split(CHANNELS, dim=-1), behind.split(CHANNELS), strict=True))
+def _project(view: View, lens: Lens, sh_degree: int | None, sparse_grad: bool) -> FusedView | EllipseView:
+    """Project one view, and render it if that goes together."""
+    colors, background = view.colors, view.background
+    fused = view.covars is None and lens.camera_model == "pinhole"
+    if fused and sh_degree is not None and sh_degree > model_call.MAX_DEGREE:  # more harmonics than the kernels have
+        colors, sh_degree = view_colors(colors, view.means, torch.linalg.inv(view.viewmat)[:3, 3], sh_degree), None
+    if sh_degree is None:
+        missing = max(0, COLORS - colors.shape[-1])
+        colors, background = pad(colors, (0, missing)), pad(background, (0, missing))
+    settings = RenderSettings(
+        lens.K.detach().double().numpy(), lens.width, lens.height, sh_degree, False, lens.antialiased,
+        lens.near_plane, lens.far_plane, lens.radius_clip, lens.eps2d, radii_stride=2
+    )  # fmt: skip
+    view = replace(view, colors=colors, background=background)
+    if fused:
+        return fused_view(view, settings, lens, sparse_grad)
+    return ellipse_view(view, settings, lens, sparse_grad)
 
 
-def _attach(passes: list[Rendering], means2d: Tensor, place: Any) -> list[tuple[Tensor, ...]]:
-    """The images of all passes of one view, with the graph attached."""
-    leaf = means2d[place] if means2d.requires_grad else means2d
-    for rendering in passes:
-        rendering.visible = passes[0].visible
-        rendering.absolute = passes[0].absolute
-    return [rendering.attach(leaf) for rendering in passes]
-
-
-def _compose(parts: list[tuple[Tensor, ...]], num_channels: int, render_mode: str) -> Tensor:
+def _compose(drawn: tuple[Tensor, ...], num_channels: int, render_mode: str) -> Tensor:
     """The picture [H, W, X] that a render mode asks for."""
-    _, alphas, depths, _ = parts[0]
-    channels = [part[0] for part in parts] if num_channels else []
-    if len(channels) * CHANNELS != num_channels:
-        channels = [torch.cat(channels, -1)[..., :num_channels]]
+    picture, alphas, depths = drawn
+    channels = [picture[..., :num_channels]] if num_channels else []
     if render_mode.endswith("ED"):
         channels.append(depths.unsqueeze(-1))
     elif render_mode.endswith("D"):

@@ -1,85 +1,86 @@
-"""The `meta` dictionary of gsplat's `rasterization`, from rendered views."""
+"""The `meta` dictionary of gsplat's `rasterization`, from what the projections of all views found."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import prod
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gaussian_splatting.rasterizer.cpu import layout
-from gaussian_splatting.rasterizer.cpu.frame import Frame
-from gaussian_splatting.rasterizer.cpu.function import Rendering
+from gaussian_splatting.rasterizer.cpu.gsplat_tiles import LISTS, LazyMeta, tile_lists
+from gaussian_splatting.rasterizer.reference.layout import Layout
+from gaussian_splatting.rasterizer.reference.projection import Ellipses
+
+AddAbsolute = Callable[[Tensor], Any]
+"""Takes the sums over pixels of the absolute gradients [M, 2] of the positions of the visible Gaussians of a view."""
 
 
-def describe(views: list[Rendering], *, packed: bool, absgrad: bool) -> dict[str, Any]:
-    """What gsplat reports of each Gaussian and view: [C, N, ...] with zeros where not visible, or packed [nnz, ...].
+@dataclass(frozen=True)
+class Arrangement:
+    """How the views of B batches and C cameras lie in `meta`: packed [nnz, ...] or dense [..., C, N, ...]."""
 
-    `places` says which part of `means2d` belongs to each view.
-    """
-    slots = [visible_slots(view) for view in views]
-    ids = [visible_ids(view, slot) for view, slot in zip(views, slots, strict=True)]
-    fields = [projected_fields(view, slot) for view, slot in zip(views, slots, strict=True)]
-    wants_gradient = any(view.wants_gradient for view in views)
-    meta: dict[str, Any] = {"batch_ids": None, "camera_ids": None, "gaussian_ids": None}
-    if packed:
-        meta["camera_ids"] = torch.cat([torch.full_like(own, number) for number, own in enumerate(ids)])
-        meta["gaussian_ids"], meta["batch_ids"] = torch.cat(ids), torch.zeros_like(meta["camera_ids"])
-        meta["radii"] = torch.cat([view.radii[own] for view, own in zip(views, ids, strict=True)])
-        means2d = torch.cat([view.means2d[own] for view, own in zip(views, ids, strict=True)])
-        meta |= {name: torch.cat([field[name] for field in fields]) for name in fields[0]}
-        ends = np.cumsum([0, *(own.numel() for own in ids)]).tolist()
-        meta["places"] = [slice(start, end) for start, end in pairwise(ends)]
-        for view, own in zip(views, ids, strict=True):
-            view.visible = own
-    else:
-        meta["radii"] = torch.stack([view.radii for view in views])
-        means2d = torch.stack([view.means2d for view in views])
-        num = views[0].means2d.shape[0]
-        for name in fields[0]:
-            own = [_spread(field[name], index, num) for field, index in zip(fields, ids, strict=True)]
-            meta[name] = torch.stack(own)
-        meta["places"] = list(range(len(views)))
-    meta["means2d"] = means2d.requires_grad_(wants_gradient)
-    if absgrad and wants_gradient:
-        means2d.absgrad = torch.zeros_like(means2d)  # pyright: ignore[reportAttributeAccessIssue]
-        for view, place in zip(views, meta["places"], strict=True):
-            view.absolute = means2d.absgrad[place]  # pyright: ignore[reportAttributeAccessIssue]
-    return meta
+    seen: list[Ellipses]  # of all B * C views
+    packed: bool
+    leading: tuple[int, ...]  # [..., C]
+    num_gaussians: int
 
+    def arrange(self, values: list[Tensor]) -> Tensor:
+        """The values [M, ...] of all views in one tensor, with zeros where nothing is visible."""
+        if self.packed:
+            return torch.cat(values)
+        ids = [ellipses.ids for ellipses in self.seen]
+        dense = Layout.dense(ids, self.num_gaussians).arrange(values)
+        return dense.reshape(*self.leading, self.num_gaussians, *dense.shape[2:])
 
-def frame_of(view: Rendering) -> Frame:
-    """The frame of a rendering that has one."""
-    assert view.frame is not None
-    return view.frame
+    def split(self, arranged: Tensor) -> list[Tensor]:
+        """The parts [M, ...] of `arranged` for each view."""
+        if self.packed:
+            return list(arranged.split([len(ellipses.ids) for ellipses in self.seen]))
+        views = arranged.reshape(-1, self.num_gaussians, arranged.shape[-1]).unbind()
+        return [view.index_select(0, ellipses.ids) for view, ellipses in zip(views, self.seen, strict=True)]
 
+    def adders(self, sums: Tensor) -> list[AddAbsolute | None]:
+        """For each view the function that adds [M, 2] to its part of `sums`."""
+        parts = sums.split([len(own.ids) for own in self.seen]) if self.packed else None
+        dense = sums.view(-1, self.num_gaussians, 2) if parts is None else sums
+        adders: list[AddAbsolute | None] = []
+        for index, own in enumerate(self.seen):
+            part = dense[index] if parts is None else parts[index]
+            rows = own.ids if parts is None else torch.arange(len(own.ids))
+            adders.append(partial(part.index_add_, 0, rows))
+        return adders
 
-def visible_slots(view: Rendering) -> np.ndarray:
-    """Slots of the visible Gaussians, by increasing index."""
-    counts = frame_of(view).projection.counts
-    inside = np.arange(layout.PROJECT_CHUNK)[None] < counts[:, None]
-    return np.flatnonzero(inside.ravel())
+    def ids(self) -> dict[str, Tensor | None]:
+        """Batch, camera and row of each packed Gaussian."""
+        if not self.packed:
+            return dict.fromkeys(("batch_ids", "camera_ids", "gaussian_ids"))
+        views = torch.arange(len(self.seen)).repeat_interleave(torch.tensor([len(own.ids) for own in self.seen]))
+        rows = torch.cat([ellipses.ids for ellipses in self.seen])
+        cameras = self.leading[-1]
+        return {"batch_ids": views // cameras, "camera_ids": views % cameras, "gaussian_ids": rows}
 
 
-def visible_ids(view: Rendering, slots: np.ndarray) -> Tensor:
-    """Indices [M] of the visible Gaussians."""
-    return torch.from_numpy(frame_of(view).projection.ids[slots]).long()
-
-
-def projected_fields(view: Rendering, slots: np.ndarray) -> dict[str, Tensor]:
-    """Depths [M], inverse screen covariances [M, 3] and opacities [M] of the visible Gaussians."""
-    records = torch.from_numpy(frame_of(view).projection.records).view(-1, layout.LANES)[torch.from_numpy(slots)]
-    conics = records[:, layout.CONIC_XX : layout.CONIC_YY + 1] * torch.tensor([2.0, 1.0, 2.0]) * layout.LN_2
-    return {
-        "depths": records[:, layout.DEPTH].clone(),
-        "conics": conics,
-        "opacities": records[:, layout.LOG_OPACITY].exp2(),
+def describe(arrangement: Arrangement, width: int, height: int, tile_size: int) -> LazyMeta:
+    """Everything that gsplat reports. The tile lists are made when they are asked for."""
+    seen, ids, (*batches, cameras) = arrangement.seen, arrangement.ids(), arrangement.leading
+    meta: dict[str, Any] = ids | {
+        "radii": arrangement.arrange([own.radii for own in seen]),
+        "means2d": arrangement.arrange([own.means2d for own in seen]),
+        "depths": arrangement.arrange([own.depths.float() for own in seen]),
+        "conics": arrangement.arrange([own.conics.float() for own in seen]),
+        "opacities": arrangement.arrange([own.opacities.float() for own in seen]),
     }
-
-
-def _spread(values: Tensor, index: Tensor, num: int) -> Tensor:
-    result = values.new_zeros(num, *values.shape[1:])
-    result[index] = values
-    return result
+    tiles = {"tile_width": -(-width // tile_size), "tile_height": -(-height // tile_size)}
+    meta |= tiles | {"width": width, "height": height, "tile_size": tile_size}
+    meta |= {"n_batches": prod(batches), "n_cameras": cameras}
+    batch_ids, camera_ids = ids["batch_ids"], ids["camera_ids"]
+    images = None if batch_ids is None or camera_ids is None else batch_ids * cameras + camera_ids
+    shape = (*arrangement.leading, tiles["tile_height"], tiles["tile_width"])
+    if meta["means2d"].requires_grad:
+        meta["means2d"].retain_grad()
+    means2d, radii, depths = (meta[name].detach() for name in ("means2d", "radii", "depths"))
+    return LazyMeta(meta, LISTS, lambda: tile_lists(means2d, radii, depths, images, shape, tile_size))

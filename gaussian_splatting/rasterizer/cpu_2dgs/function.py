@@ -13,10 +13,11 @@ from gaussian_splatting.rasterizer.cpu.arguments import PixelGradients
 from gaussian_splatting.rasterizer.cpu.frame import make_camera
 from gaussian_splatting.rasterizer.cpu.function import (
     NO_FLOATS,
-    _gradient_buffers,
-    _viewmat_gradient,
     as_gaussians,
     flat,
+    gradient_buffers,
+    sparse_rows,
+    viewmat_gradient,
 )
 from gaussian_splatting.rasterizer.cpu.settings import RenderSettings
 from gaussian_splatting.rasterizer.cpu.workspace import workspace
@@ -38,6 +39,7 @@ class Rendering:
     frame: Frame
     wants_gradient: bool
     visible: Tensor | None = None  # [M] the rows that the attached leaf has, all when None
+    sparse_grad: bool = False  # gradients by means, quats and scales hold the visible rows only
 
     def attach(self, leaf: Tensor) -> tuple[Tensor, ...]:
         """The maps with the graph attached; the gradient for densification goes to `leaf`."""
@@ -78,7 +80,7 @@ class _Rasterize(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         # The frame is saved like a tensor, so that its buffers are free again when autograd is done with the graph.
         ctx.save_for_backward(*inputs[1:], *rendering.maps, *rendering.frame.to_tensors())
-        ctx.settings, ctx.visible = rendering.settings, rendering.visible
+        ctx.settings, ctx.visible, ctx.sparse_grad = rendering.settings, rendering.visible, rendering.sparse_grad
         return rendering.maps
 
     @staticmethod
@@ -89,7 +91,7 @@ class _Rasterize(torch.autograd.Function):
         surfels, shape = as_gaussians(inputs[:6], settings)
         frame = Frame.from_tensors(saved[_NUM_INPUTS + num_maps :], settings, shape)
         map_grads = Maps(*(NO_FLOATS if grad is None else flat(grad) for grad in output_grads))
-        grads, arrays = _gradient_buffers(inputs)
+        grads, arrays = gradient_buffers(inputs)
         pixel_grads = PixelGradients(workspace.take("means2d_gradient", 2 * shape.num_gaussians), NO_FLOATS)
         pose = backward(frame, surfels, maps, map_grads, grads, pixel_grads, wants_pose=wants[6])
         by_pixel = torch.from_numpy(pixel_grads.means2d).view(-1, 2)
@@ -98,8 +100,10 @@ class _Rasterize(torch.autograd.Function):
         results: list[Tensor | None] = [
             torch.from_numpy(array).view(x.shape) for array, x in zip(arrays, inputs[:6], strict=False)
         ]
+        if ctx.sparse_grad:
+            results[:3] = [sparse_rows(result[ctx.visible], ctx.visible, len(result)) for result in results[:3]]  # pyright: ignore[reportOptionalSubscript, reportArgumentType]
         results += [None] * (6 - len(results))
-        results.append(_viewmat_gradient(inputs[6], pose) if wants[6] else None)
+        results.append(viewmat_gradient(inputs[6], pose) if wants[6] else None)
         results.append(_background_gradient(saved[_NUM_INPUTS + 1], output_grads[0]) if wants[7] else None)
         return None, by_pixel, *(result if want else None for result, want in zip(results, wants, strict=True))
 

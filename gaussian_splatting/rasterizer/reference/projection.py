@@ -33,6 +33,7 @@ class Lens:
     eps2d: float
     radius_clip: float
     antialiased: bool
+    camera_model: str = "pinhole"  # a key of CAMERA_MODELS
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,17 @@ def project(means: Tensor, take: Take, viewmat: Tensor, lens: Lens) -> Ellipses:
     with torch.no_grad():
         z = means @ viewmat[2, :3] + viewmat[2, 3]
         ids = ((z >= lens.near_plane) & (z <= lens.far_plane)).nonzero()[:, 0]
-        candidates = _ellipses(ids, take, viewmat, lens)
+        candidates = ellipses_of(ids, take, viewmat, lens)
         ids = ids[_visible(candidates, lens)]
-    return _ellipses(ids, take, viewmat, lens)
+    return ellipses_of(ids, take, viewmat, lens)
 
 
-def _ellipses(ids: Tensor, take: Take, viewmat: Tensor, lens: Lens) -> Ellipses:
+def ellipses_of(ids: Tensor, take: Take, viewmat: Tensor, lens: Lens) -> Ellipses:
+    """The Gaussians in the rows `ids` [M] on the picture, visible or not."""
     means, covariances, opacity = take(ids)
     rotation, translation = viewmat[:3, :3], viewmat[:3, 3]
     points = means @ rotation.T + translation  # [M, 3]
-    means2d, jacobian = _perspective(points, lens)
+    means2d, jacobian = CAMERA_MODELS[lens.camera_model](points, lens)
     screen = jacobian @ rotation  # [M, 2, 3]
     covariance = screen @ covariances @ screen.transpose(-1, -2)  # [M, 2, 2]
     xx, xy, yy = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
@@ -89,6 +91,39 @@ def _perspective(points: Tensor, lens: Lens) -> tuple[Tensor, Tensor]:
     diagonal = torch.diag(focal) / z[..., None]  # [M, 2, 2]
     jacobian = torch.cat([diagonal, (-focal * bounded / z)[..., None]], dim=-1)
     return slope * focal + centre, jacobian
+
+
+def _orthographic(points: Tensor, lens: Lens) -> tuple[Tensor, Tensor]:
+    """Parallel projection along z: the focal lengths are pixels per unit of length."""
+    K = lens.K
+    jacobian = torch.zeros(2, 3, dtype=K.dtype, device=K.device)
+    jacobian[0, 0], jacobian[1, 1] = K[0, 0], K[1, 1]
+    return points @ jacobian.T + K[:2, 2], jacobian.expand(len(points), 2, 3)
+
+
+def _fisheye(points: Tensor, lens: Lens) -> tuple[Tensor, Tensor]:
+    """Equidistant projection (Kannala and Brandt 2006, without distortion): the radius is the focal length times angle.
+
+    The tiny numbers are gsplat's: they keep the optical axis itself differentiable.
+    """
+    K, tiny = lens.K, 1e-7
+    x, y, z = points.unbind(-1)
+    xx, yy, xy = x * x + tiny, y * y, x * y
+    across = (xx + yy - tiny).clamp_min(1e-30).sqrt() + tiny  # distance from the optical axis
+    scale = torch.atan2(across, z + tiny) / across
+    squared, inverse = xx + yy, 1 / (xx + yy + z * z)
+    radial = z * inverse / squared
+    around = torch.atan2(across, z) / across / squared
+    rows = torch.stack(
+        [xx * radial + yy * around, xy * (radial - around), -x * inverse,
+         xy * (radial - around), yy * radial + xx * around, -y * inverse], dim=-1
+    )  # fmt: skip
+    focal = torch.stack([K[0, 0], K[1, 1]])
+    return points[:, :2] * scale[:, None] * focal + K[:2, 2], rows.reshape(-1, 2, 3) * focal[:, None]
+
+
+CAMERA_MODELS = {"pinhole": _perspective, "ortho": _orthographic, "fisheye": _fisheye}
+"""For each model of a camera: camera points [M, 3] to pixels [M, 2] and the Jacobian [M, 2, 3] there."""
 
 
 def _radii(xx: Tensor, yy: Tensor, determinant: Tensor, opacity: Tensor) -> Tensor:

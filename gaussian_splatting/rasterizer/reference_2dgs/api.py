@@ -60,7 +60,7 @@ def rasterization_2dgs(
     holds the gradient for densification, in pixels. `eps2d` changes nothing, as in gsplat. As there, a surfel is drawn
     on the tiles that its box meets, so that `tile_size` can show at the edges of very small or very near ones.
     """
-    check_surface_modes(NAME, render_mode, depth_mode, sparse_grad, absgrad, distloss)
+    check_surface_modes(NAME, render_mode, depth_mode, absgrad, distloss, sparse_grad)
     check_shapes(means, quats, scales, opacities, colors, viewmats, Ks, sh_degree)
     check_background(backgrounds, len(viewmats), 3 if sh_degree is not None else colors.shape[-1])
 
