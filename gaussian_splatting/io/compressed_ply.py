@@ -18,12 +18,15 @@ from gaussian_splatting.io.ply_header import LONGEST_HEADER, PlyElement, PlyProp
 from gaussian_splatting.io.ply_rows import PlyBody
 from gaussian_splatting.io.quantised import (
     NUM_REST,
+    Bytes,
     colour_of,
     features_of,
+    gaussians_by_piece,
     gaussians_from,
     join_quaternions,
     logit_of,
     opacity_of,
+    pieces_of,
     require_finite,
     spatial_order,
     split_quaternions,
@@ -78,9 +81,10 @@ def write_compressed_ply(path: str | os.PathLike[str], gaussians: GaussianArrays
     require_finite(path, gaussians)
     if gaussians.sh_degree > 3:
         raise SplatError(f"{os.fspath(path)}: compressed PLY holds SH up to degree 3; export with --sh_degree 3")
-    ordered = gaussians.select(spatial_order(gaussians.xyz))
-    number, num_rest = len(ordered), 3 * ordered.features_rest.shape[1]
-    bounds, words = _encode(ordered)
+    number, num_rest = len(gaussians), 3 * gaussians.features_rest.shape[1]
+    order = spatial_order(gaussians.xyz)
+    pieces = [_encode(gaussians.select(order[where])) for where in pieces_of(number)]
+    bounds, words, sh_bytes = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     elements = [
         PlyElement("chunk", len(bounds), tuple(PlyProperty(name, "f4") for name in _BOUNDS)),
         PlyElement("vertex", number, tuple(PlyProperty(name, "u4") for name in _PACKED)),
@@ -88,8 +92,6 @@ def write_compressed_ply(path: str | os.PathLike[str], gaussians: GaussianArrays
     if num_rest:
         elements.append(PlyElement("sh", number, tuple(PlyProperty(f"f_rest_{i}", "u1") for i in range(num_rest))))
     header = format_header(tuple(elements))
-    rest = ordered.features_rest.transpose(0, 2, 1).reshape(number, num_rest)
-    sh_bytes = np.clip((rest / _SH_RANGE + 0.5) * 256, 0, 255).astype(np.uint8)
 
     def write(stream: BinaryIO) -> None:
         stream.write(header)
@@ -133,6 +135,15 @@ def _fault(reader: Reader, wanted: str, found: object) -> FormatError:
 
 
 def _decode(chunks: NDArray, vertices: NDArray, sh: NDArray | None) -> GaussianArrays:
+    def decode(where: slice) -> GaussianArrays:
+        first, end = where.start // CHUNK, -(-where.stop // CHUNK)
+        return _decode_piece(chunks[first:end], vertices[where], None if sh is None else sh[where])
+
+    return gaussians_by_piece(len(vertices), decode)
+
+
+def _decode_piece(chunks: NDArray, vertices: NDArray, sh: NDArray | None) -> GaussianArrays:
+    """The Gaussians of whole chunks."""
     number = len(vertices)
     spread = np.arange(number) // CHUNK
     colours = _unpack(vertices["packed_color"], (24, 16, 8, 0), (8, 8, 8, 8))
@@ -183,7 +194,8 @@ def _decode_rest(sh: NDArray | None, number: int) -> Floats:
 # Writing
 
 
-def _encode(gaussians: GaussianArrays) -> tuple[Floats, NDArray[np.uint32]]:  # [C, 18], [N, 4]
+def _encode(gaussians: GaussianArrays) -> tuple[Floats, NDArray[np.uint32], Bytes]:  # [C, 18], [N, 4], [N, 3 K]
+    """The bounds of chunks, the words and the coefficients of whole chunks of Gaussians."""
     positions = _quantise(gaussians.xyz)
     scales = _quantise(np.clip(gaussians.scaling, -_LARGEST_BOUND, _LARGEST_BOUND))
     colours = _quantise(colour_of(gaussians.features_dc[:, 0]))
@@ -198,9 +210,9 @@ def _encode(gaussians: GaussianArrays) -> tuple[Floats, NDArray[np.uint32]]:  # 
         ),
         axis=1,
     )
-    return np.concatenate(
-        [part for low, high, _ in (positions, scales, colours) for part in (low, high)], axis=1
-    ), words
+    bounds = np.concatenate([part for low, high, _ in (positions, scales, colours) for part in (low, high)], axis=1)
+    rest = gaussians.features_rest.transpose(0, 2, 1).reshape(len(gaussians), -1)
+    return bounds, words, np.clip((rest / _SH_RANGE + np.float32(0.5)) * 256, 0, 255).astype(np.uint8)
 
 
 def _quantise(values: Floats) -> tuple[Floats, Floats, Floats]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 import os
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays
+from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays, rows_not_finite
 
 Bytes = NDArray[np.uint8]
 
@@ -26,6 +27,9 @@ _LEAST_OPACITY = np.float32(1e-6)
 # Whatever part of a quaternion is the largest, the other three in their order.
 _OTHERS = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
 _LEAST_LENGTH = 1e-30
+# Temporaries of this many Gaussians stay in the second-level cache: ten times as fast as those of a million.
+_PIECE = 4096
+_FIELDS = ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation")
 
 # The parity of each SH basis function in x, y and z, in the order of the coefficients: its sign when an axis is turned.
 _PARITY = (
@@ -41,6 +45,26 @@ def gaussians_from(
     with np.errstate(over="ignore"):
         arrays = (xyz, features_dc, features_rest, opacity, scaling, rotation)
         return GaussianArrays(*(values.astype(np.float32, copy=False) for values in arrays))
+
+
+def pieces_of(number: int) -> Iterator[slice]:
+    """Slices of `number` Gaussians that keep temporary arrays in the cache, all but the last of a multiple of 256."""
+    return (slice(start, min(start + _PIECE, number)) for start in range(0, number, _PIECE))
+
+
+def gaussians_by_piece(number: int, decode: Callable[[slice], GaussianArrays]) -> GaussianArrays:
+    """The Gaussians of a decoder that gives any slice of them; `number` is at least 1, and believed."""
+    whole: GaussianArrays | None = None
+    for where in pieces_of(number):
+        part = decode(where)
+        if whole is None:
+            whole = GaussianArrays(
+                *(np.empty((number, *getattr(part, name).shape[1:]), np.float32) for name in _FIELDS)
+            )
+        for name in _FIELDS:
+            getattr(whole, name)[where] = getattr(part, name)
+    assert whole is not None
+    return whole
 
 
 def colour_of(features_dc: Reals) -> Floats:
@@ -131,8 +155,7 @@ def joined(parts: list[GaussianArrays]) -> GaussianArrays:
     """All the Gaussians, with the highest SH degree among them."""
     degree = max(part.sh_degree for part in parts)
     alike = [with_sh_degree(part, degree) for part in parts]
-    names = ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation")
-    return GaussianArrays(*(np.concatenate([getattr(part, name) for part in alike]) for name in names))
+    return GaussianArrays(*(np.concatenate([getattr(part, name) for part in alike]) for name in _FIELDS))
 
 
 def spatial_order(xyz: Floats) -> NDArray[np.intp]:  # [N, 3] -> [N]
@@ -142,17 +165,19 @@ def spatial_order(xyz: Floats) -> NDArray[np.intp]:  # [N, 3] -> [N]
     code = np.zeros(len(xyz), np.uint64)
     for axis in range(3):
         code |= _spread(cells[:, axis]) << np.uint64(axis)
-    return np.argsort(code, kind="stable")
+    order = np.argsort(code)  # four times as fast as a stable one, which only equal codes need
+    ordered = code[order]
+    return np.argsort(code, kind="stable") if (ordered[1:] == ordered[:-1]).any() else order
 
 
 def require_finite(path: str | os.PathLike[str], gaussians: GaussianArrays) -> None:
     """Refuses to write Gaussians that hold NaN or infinity, or none at all."""
     if len(gaussians) == 0:
         raise SplatError(f"{os.fspath(path)}: not written: there are no Gaussians")
-    for name in ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation"):
-        finite = np.isfinite(getattr(gaussians, name))
-        if not finite.all():
-            row = int(np.argwhere(~finite)[0][0])
+    for name in _FIELDS:
+        faulty = rows_not_finite(getattr(gaussians, name))
+        if faulty.any():
+            row = int(faulty.argmax())
             raise SplatError(
                 f"{os.fspath(path)}: not written: {name} of Gaussian {row} is not finite; "
                 "remove the Gaussians that are not finite first"

@@ -16,6 +16,7 @@ from gaussian_splatting.errors import SplatError
 from gaussian_splatting.io.clustering import code_book, nearest_in, palette
 from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays
 from gaussian_splatting.io.quantised import (
+    NUM_REST,
     Bytes,
     opacity_of,
     require_finite,
@@ -23,6 +24,7 @@ from gaussian_splatting.io.quantised import (
     split_quaternions,
     to_steps,
     unit_quaternions,
+    with_sh_degree,
 )
 from gaussian_splatting.io.sog import META, PALETTE_WIDTH
 from gaussian_splatting.io.storage import write_atomically
@@ -32,8 +34,8 @@ _GENERATOR = "gaussian_splatting"
 _LARGEST_PALETTE = 1 << 16
 _SMALLEST_TAG = 252
 _ROOT_TWO = np.float32(np.sqrt(2))
-# Stronger settings of WebP take ten times as long for a hundredth of the size.
-_EFFORT, _METHOD = 50, 2
+# Stronger settings of WebP take several times as long for less than a hundredth of the size.
+_EFFORT, _METHOD = 20, 1
 
 
 def write_sog(
@@ -53,7 +55,7 @@ def write_sog(
     require_finite(path, gaussians)
     if gaussians.sh_degree > 3:
         raise SplatError(f"{path}: SOG holds SH up to degree 3; export with --sh_degree 3")
-    files = _files(gaussians.select(spatial_order(gaussians.xyz)), antialiased, palette_size)
+    files = _files(gaussians, antialiased, palette_size)
     if path.suffix.lower() == ".json":
         meta = files.pop(META)
         for name, content in files.items():
@@ -66,8 +68,9 @@ def write_sog(
 
 def _files(gaussians: GaussianArrays, antialiased: bool | None, palette_size: int | None) -> dict[str, bytes]:
     """The content of every file; the pictures first, as other writers order them."""
-    number = len(gaussians)
-    meta: dict[str, Any] = {"version": 2, "asset": {"generator": _GENERATOR}, "count": number}
+    order = spatial_order(gaussians.xyz)
+    harmonics, gaussians = gaussians.features_rest, with_sh_degree(gaussians, 0).select(order)
+    meta: dict[str, Any] = {"version": 2, "asset": {"generator": _GENERATOR}, "count": len(gaussians)}
     if antialiased is not None:
         meta["antialias"] = antialiased
     low, high, lower, upper = _positions(gaussians.xyz)
@@ -83,9 +86,9 @@ def _files(gaussians: GaussianArrays, antialiased: bool | None, palette_size: in
     opacities = to_steps(opacity_of(gaussians.opacity), 255).astype(np.uint8)
     pictures["sh0.webp"] = np.concatenate((nearest_in(base, gaussians.features_dc[:, 0]), opacities), axis=1)
     files = {name: _webp(_square(values)) for name, values in pictures.items()}
-    if gaussians.sh_degree:
-        meta["shN"], centroids, labels = _harmonics(gaussians, palette_size)
-        files |= {"shN_centroids.webp": _webp(centroids), "shN_labels.webp": _webp(_square(labels))}
+    if harmonics.size:
+        meta["shN"], centroids, labels = _harmonics(harmonics, palette_size)
+        files |= {"shN_centroids.webp": _webp(centroids), "shN_labels.webp": _webp(_square(labels[order]))}
     return files | {META: json.dumps(meta, separators=(",", ":"), allow_nan=False).encode("ascii")}
 
 
@@ -102,18 +105,18 @@ def _rotations(rotation: Floats) -> Bytes:
     return np.concatenate((stored, (largest + _SMALLEST_TAG).astype(np.uint8)[:, None]), axis=1)
 
 
-def _harmonics(gaussians: GaussianArrays, size: int | None) -> tuple[dict[str, Any], Bytes, Bytes]:
+def _harmonics(features_rest: Floats, size: int | None) -> tuple[dict[str, Any], Bytes, Bytes]:
     """The entry of `meta.json`, the picture of the palette, and the labels [N, 3]."""
-    number, num_rest, _ = gaussians.features_rest.shape
+    number, num_rest, _ = features_rest.shape
     largest = 1 << int(math.log2(number))
     size = min(size or largest, largest, _LARGEST_PALETTE)
-    entries, labels = palette(gaussians.features_rest.reshape(number, -1), size)
+    entries, labels = palette(features_rest.reshape(number, -1), size)
     book = code_book(entries)
     picture = np.zeros((-(-size // PALETTE_WIDTH) * PALETTE_WIDTH, num_rest, 3), np.uint8)
     picture[:size] = nearest_in(book, entries).reshape(size, num_rest, 3)
     meta = {
         "count": size,
-        "bands": gaussians.sh_degree,
+        "bands": NUM_REST.index(num_rest),
         "codebook": book.tolist(),
         "files": ["shN_centroids.webp", "shN_labels.webp"],
     }

@@ -21,6 +21,7 @@ from gaussian_splatting.io.quantised import (
     require_finite,
     to_steps,
     unit_quaternions,
+    with_sh_degree,
 )
 from gaussian_splatting.io.reader import Reader
 from gaussian_splatting.io.splat_file import SplatFile
@@ -54,7 +55,7 @@ def write_splat(path: str | os.PathLike[str], gaussians: GaussianArrays) -> None
     """
     require_finite(path, gaussians)
     order = np.argsort(-visibility(gaussians), kind="stable")
-    write_atomically(path, splat_rows(gaussians.select(order)).tobytes())
+    write_atomically(path, splat_rows(with_sh_degree(gaussians, 0).select(order)).tobytes())
 
 
 def visibility(gaussians: GaussianArrays) -> NDArray[np.float32]:

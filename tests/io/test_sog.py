@@ -123,3 +123,22 @@ def test_a_palette_halves_the_spread_with_its_size() -> None:
         spreads.append(float(np.mean((entries[labels] - rows) ** 2)))
     assert spreads[0] == pytest.approx(rows.var(axis=0).mean(), rel=1e-3)
     assert spreads[1] < 0.8 and spreads[2] < 0.45 and spreads[3] < 1e-10
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-20, 1e20, 1e-40])
+@pytest.mark.parametrize("size", [1, 2, 3, 256])
+def test_the_table_finds_what_a_search_finds(size: int, spread: float) -> None:
+    random = np.random.default_rng(0)
+    book = np.sort(random.standard_normal(size) ** 5 * spread).astype(np.float32)
+    middles = (book[1:] + book[:-1]) / 2
+    values = np.concatenate(
+        (random.standard_normal(60_000).astype(np.float32) ** 5 * np.float32(spread), book, middles)
+    )
+    np.testing.assert_array_equal(nearest_in(book, values), np.searchsorted(middles, values))
+
+
+def test_equal_rows_are_split_in_their_order() -> None:
+    rows = np.repeat(np.array([[0.0, 1.0], [-0.0, 1.0]], np.float32), 8, axis=0)
+    entries, labels = palette(rows, 4)
+    np.testing.assert_array_equal(entries, np.tile([0.0, 1.0], (4, 1)).astype(np.float32))
+    np.testing.assert_array_equal(labels, np.repeat(np.arange(4), 4))
