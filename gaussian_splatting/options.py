@@ -14,6 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+LARGEST_GROWTH = 1e3
+"""The largest factor per period that a short run asks for; the bound on what grows is reached before."""
+
 
 def option(
     default: Any,
@@ -23,13 +26,16 @@ def option(
     minimum: float = 0.0,
     maximum: float = 1e12,
     moment: bool = False,
+    growth: bool = False,
 ) -> Any:
     """A field of an `Options` class.
 
     `name` is the flat name where it is not `<group>_<field>`. Numbers outside [minimum, maximum] and non-finite ones
-    are refused. `steps` marks step numbers ("moment") and periods ("interval"): both follow the length of the run.
+    are refused. `moment` marks step numbers, and `growth` the fraction by which something grows in each of its periods:
+    both follow the length of the run.
     """
-    details = {"meaning": meaning, "name": name, "minimum": minimum, "maximum": maximum, "moment": moment}
+    details = {"meaning": meaning, "name": name, "minimum": minimum, "maximum": maximum}
+    details |= {"moment": moment, "growth": growth}
     return field(default=default, metadata=details)
 
 
@@ -69,6 +75,16 @@ class FlatOption:
     default: Any
     meaning: str
     moment: bool
+    growth: bool
+
+    def at_length(self, factor: float) -> Any:
+        """The default in a run whose length is `factor` times that of the recipe."""
+        if self.moment and self.default is not None:
+            return max(1, round(self.default * factor))
+        # Fewer periods: each has to do what several do in the recipe.
+        if self.growth:
+            return math.expm1(min(math.log1p(self.default) / factor, math.log(LARGEST_GROWTH)))
+        return self.default
 
 
 def flat_options(groups: Mapping[str, Options]) -> dict[str, FlatOption]:
@@ -80,9 +96,10 @@ def flat_options(groups: Mapping[str, Options]) -> dict[str, FlatOption]:
             name = flat_name(group, item)
             if name in found:
                 raise TypeError(f"option {name} is declared by both {found[name].group} and {group}; rename one")
-            meaning, moment = item.metadata.get("meaning", ""), item.metadata.get("moment", False)
+            meaning = item.metadata.get("meaning", "")
+            moment, growth = (item.metadata.get(mark, False) for mark in ("moment", "growth"))
             value = getattr(options, item.name)
-            found[name] = FlatOption(name, group, item.name, hints[item.name], value, meaning, moment)
+            found[name] = FlatOption(name, group, item.name, hints[item.name], value, meaning, moment, growth)
     return found
 
 
@@ -222,14 +239,15 @@ def scaled_to_length(
     """The groups with every moment scaled from a `reference`-step recipe to a run of `iterations` steps.
 
     Moments (from, until, max_steps) are scaled in proportion. Periods are not: in one, statistics are gathered over the
-    views, or the optimiser recovers from a reset, and both take as long in a short run. `explicit` options stay.
+    views, or the optimiser recovers from a reset, and both take as long in a short run. What grows by a fraction in each
+    period grows by more where there are fewer of them, to the same size in the end. `explicit` options stay.
     """
     keep, factor, result = set(explicit), iterations / reference, {}
     for group, options in groups.items():
         changes = {
-            entry.field: max(1, round(entry.default * factor))
+            entry.field: entry.at_length(factor)
             for name, entry in flat_options({group: options}).items()
-            if entry.moment and name not in keep and entry.default is not None
+            if (entry.moment or entry.growth) and factor != 1 and name not in keep
         }
         result[group] = replace(options, **changes) if changes else options
     return result

@@ -30,8 +30,9 @@ def relative_depth_error(
     """The error of a rendered `inverse_depth` against `target`, a constant, both [H, W] or [1, H, W].
 
     `mode` says how the two are brought to one scale: "global" over the whole map, "local" in each window of
-    (2 `kernel_radius` + 1)² pixels, one every `stride` pixels, "none" not at all. `mask` is 1 where the target is valid
-    and 0 where it is not; targets there may be anything. With `resize`, maps whose longer side is more than that many
+    (2 `kernel_radius` + 1)² pixels, one every `stride` pixels, "none" not at all. "global" and "local" errors are in
+    units of the deviation of the rendered map, so that one weight serves both, whatever the unit of the scene. `mask`
+    is 1 where the target is valid and 0 where it is not; targets there may be anything. With `resize`, maps whose longer side is more than that many
     pixels are first averaged down to it.
     """
     if mode not in ("local", "global", "none"):
@@ -48,7 +49,7 @@ def relative_depth_error(
     if resize is not None and max(rendered.shape) > resize:
         rendered, given, weights = _shrink(rendered, given, weights, resize)
     if mode == "local":
-        return windowed_error(rendered, given, weights, kernel_radius, stride)
+        return local_error(rendered, given, weights, kernel_radius, stride)
     return global_error(rendered, given, weights) if mode == "global" else absolute_error(rendered, given, weights)
 
 
@@ -62,17 +63,33 @@ def global_error(inverse_depth: Tensor, target: Tensor, weights: Tensor) -> Tens
     return ((_standardised(inverse_depth, weights) - _standardised(target, weights)).abs() * weights).mean()
 
 
+def local_error(inverse_depth: Tensor, target: Tensor, weights: Tensor, kernel_radius: int, stride: int) -> Tensor:
+    """The windowed error of the maps [H, W] over the deviation of the rendered one, a constant to the gradient."""
+    centred = _centred(inverse_depth.detach(), weights)
+    unit = _deviation(centred.square_().mul_(weights).sum(), weights)
+    del centred  # the windows need its memory
+    return windowed_error(inverse_depth, target, weights, kernel_radius, stride) / unit
+
+
 def absolute_error(inverse_depth: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """The mean difference of the two maps [H, W] as they are."""
     return ((inverse_depth - target).abs() * weights).mean()
 
 
 def _standardised(values: Tensor, weights: Tensor) -> Tensor:
-    count = weights.sum()
-    centred = values - (values * weights).sum() / count.clamp_min(1)
-    variance = (centred * centred * weights).sum() / (count - 1).clamp_min(1)
+    centred = _centred(values, weights)
+    return centred / _deviation((centred * centred * weights).sum(), weights)
+
+
+def _centred(values: Tensor, weights: Tensor) -> Tensor:
+    return values - (values * weights).sum() / weights.sum().clamp_min(1)
+
+
+def _deviation(squares: Tensor, weights: Tensor) -> Tensor:
+    """The deviation of a map from the weighted sum of its squared differences to its mean."""
+    variance = squares / (weights.sum() - 1).clamp_min(1)
     # Clamped before the root: a constant map has a gradient of zero, not of infinity.
-    return centred / variance.clamp_min(torch.finfo(values.dtype).eps ** 2).sqrt()
+    return variance.clamp_min(torch.finfo(squares.dtype).eps ** 2).sqrt()
 
 
 def _shrink(rendered: Tensor, given: Tensor, weights: Tensor, longest: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from gaussian_splatting.gaussian_model import inverse_sigmoid
 from gaussian_splatting.geometry.rotations import build_scaling_rotation
 from gaussian_splatting.losses.regularisers import mean_opacity, mean_scale
-from gaussian_splatting.options import Options, option
+from gaussian_splatting.options import LARGEST_GROWTH, Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.relocation import draw_copies, relocated
 
@@ -38,7 +38,9 @@ class MCMCOptions(Options):
     until_iter: int = option(25_000, "Gaussians are relocated and added before this step", moment=True)
     interval: int = option(100, "steps between two relocations", minimum=1)
     cap_max: int = option(1_000_000, "number of Gaussians to grow to, never exceeded", minimum=1)
-    growth: float = option(0.05, "fraction by which the number grows at each relocation", maximum=1.0)
+    growth: float = option(
+        0.05, "fraction by which the number grows at each relocation", maximum=LARGEST_GROWTH, growth=True
+    )
     min_opacity: float = option(0.005, "opacity up to which a Gaussian is dead and relocated", maximum=0.5)
     noise_lr: float = option(5e5, "strength of the noise, times the position rate")
     opacity_reg: float = option(0.01, "weight of the mean opacity")

@@ -133,6 +133,23 @@ def test_scale_and_shift_of_the_target_do_not_matter(mode):
 
 
 @pytest.mark.parametrize("mode", ["global", "local"])
+def test_the_unit_of_the_scene_does_not_matter(mode):
+    rendered, given = maps()
+    first = relative_depth_error(rendered, given, mode=mode)
+    second = relative_depth_error(0.01 * rendered, given, mode=mode)
+    torch.testing.assert_close(second, first, rtol=1e-10, atol=0)
+
+
+def test_the_local_error_is_in_units_of_the_deviation_of_the_view():
+    (rendered, given), mask = maps(), some_mask()
+    error = windowed_error(rendered, given, mask, 3, 2)
+    expected = error / rendered.detach()[mask > 0].std()
+    found = relative_depth_error(rendered, given, mask, kernel_radius=3, stride=2)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(value, rendered)[0] for value in (found, expected)))
+
+
+@pytest.mark.parametrize("mode", ["global", "local"])
 def test_a_map_that_differs_by_scale_and_shift_has_no_error(mode):
     _, given = maps()
     assert relative_depth_error(0.2 * given + 1, given, mode=mode).item() == pytest.approx(0, abs=1e-12)
