@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gaussian_splatting.camera_trainable import CameraTrainable, CameraTrainableGaussianModel
 from gaussian_splatting.gaussian_model import GaussianModel
+from gaussian_splatting.geometry.tangents import tangent_frames
 from gaussian_splatting.rasterizer import surface_backend
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ class SurfelGaussianModel(GaussianModel):
         self.min_scale = min_scale
 
     def create_from_pcd(self, points: Tensor, colors: Tensor) -> SurfelGaussianModel:
-        """One surfel per point [N, 3] of colour [N, 3] in [0, 1], sized by its three nearest neighbours."""
+        """One surfel per point [N, 3] of colour [N, 3] in [0, 1], sized and laid flat among its nearest neighbours."""
         super().create_from_pcd(points, colors)
+        with torch.no_grad():
+            self._rotation.copy_(tangent_frames(points))
         return self._flattened()
 
     def load_ply(self, path: str | os.PathLike[str]) -> SurfelGaussianModel:
