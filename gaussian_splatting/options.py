@@ -239,8 +239,8 @@ def scaled_to_length(
     """The groups with every moment scaled from a `reference`-step recipe to a run of `iterations` steps.
 
     Moments (from, until, max_steps) are scaled in proportion. Periods are not: in one, statistics are gathered over the
-    views, or the optimiser recovers from a reset, and both take as long in a short run. What grows by a fraction in each
-    period grows by more where there are fewer of them, to the same size in the end. `explicit` options stay.
+    views, or the optimiser recovers from a reset, and both take as long in a short run. What grows by a fraction in
+    each period grows by more where there are fewer of them, to the same size in the end. `explicit` options stay.
     """
     keep, factor, result = set(explicit), iterations / reference, {}
     for group, options in groups.items():

@@ -32,8 +32,8 @@ def relative_depth_error(
     `mode` says how the two are brought to one scale: "global" over the whole map, "local" in each window of
     (2 `kernel_radius` + 1)² pixels, one every `stride` pixels, "none" not at all. "global" and "local" errors are in
     units of the deviation of the rendered map, so that one weight serves both, whatever the unit of the scene. `mask`
-    is 1 where the target is valid and 0 where it is not; targets there may be anything. With `resize`, maps whose longer side is more than that many
-    pixels are first averaged down to it.
+    is 1 where the target is valid and 0 where it is not; targets there may be anything. With `resize`, maps whose
+    longer side is more than that many pixels are first averaged down to it.
     """
     if mode not in ("local", "global", "none"):
         raise TrainingError(f"depth rescale mode {mode!r} does not exist; use one of local, global, none")
