@@ -129,12 +129,13 @@ def prepare_dataset(
     white_background: bool = False,
     alpha: AlphaUse | None = None,
     max_pixels: int | None = None,
+    strict: bool = False,
 ) -> CameraDataset:
     """The cameras of a scene of any kind (see `open_scene`), or of a `cameras.json` when `load_camera` is given.
 
     Their poses and exposures are parameters when `trainable_camera`. `split` is "all", or "train"/"test" as the scene
     says, with every 8th view by sorted name held out where it says nothing. Pictures of more than `max_pixels` are
-    refused before they are decoded.
+    refused before they are decoded. A missing picture is left out with a warning, or refused when `strict`.
     """
     from gaussian_splatting.dataset.pictures import PictureLimits
     from gaussian_splatting.dataset.scenes import open_scene
@@ -150,7 +151,7 @@ def prepare_dataset(
     else:
         dataset = open_scene(
             source, split, load_mask=load_mask, load_depth=load_depth,
-            resolution=resolution, image_scale=image_scale, alpha=alpha, limits=limits,
+            resolution=resolution, image_scale=image_scale, alpha=alpha, limits=limits, strict=strict,
         )  # fmt: skip
     if white_background:
         dataset.bg_color = (1.0, 1.0, 1.0)

@@ -81,11 +81,13 @@ def open_scene(
     image_scale: float | None = None,
     alpha: AlphaUse | None = None,
     limits: PictureLimits | None = None,
+    strict: bool = False,
 ) -> CameraDataset:
     """The cameras of a scene of any kind. `alpha` None is what the kind does by itself.
 
     By itself an alpha channel lays the pictures of `transforms.json` scenes over the background, and is the image mask
-    in others. A `cameras.json` decides for each of its cameras.
+    in others. A `cameras.json` decides for each of its cameras. When `strict`, a missing picture is an error; else it
+    is left out with a warning (of a `cameras.json` it is always an error).
     """
     scene = find_scene(source)
     options: dict[str, Any] = {
@@ -99,9 +101,9 @@ def open_scene(
     given: dict[str, Any] = {} if alpha is None else {"alpha": alpha}
     match scene.kind:
         case "colmap":
-            return ColmapCameraDataset(scene.path, **options, **given)
+            return ColmapCameraDataset(scene.path, **options, **given, strict=strict)
         case "transforms":
-            return TransformsCameraDataset(scene.path, **options, **given)
+            return TransformsCameraDataset(scene.path, **options, **given, strict=strict)
         case "cameras":
             return FixedTrainableCameraDataset(scene.path, **options)
 
