@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, cast
 from gaussian_splatting.errors import BackendError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from gaussian_splatting.rasterizer.contract import Backend
 
-__all__ = ["BACKENDS", "get_backend", "resolve_backend", "surface_backend"]
+__all__ = ["BACKENDS", "get_backend", "install_as_gsplat", "resolve_backend", "surface_backend"]
 
 # Every backend by the name users type, and its module within this package, imported when it is first asked for.
 _MODULES = {
@@ -55,6 +57,13 @@ def get_backend(name: str, device: str | torch.device | None = None) -> Backend:
 def surface_backend(name: str) -> str:
     """The backend that draws surfels when a user asks for `name`: "auto" means the 2DGS kin of auto."""
     return "auto-2dgs" if name == "auto" else name
+
+
+def install_as_gsplat() -> Callable[[], None]:
+    """Make the functions of the gsplat library work on CPU tensors; see `as_gsplat.install_as_gsplat`."""
+    from gaussian_splatting.rasterizer.as_gsplat import install_as_gsplat as implementation
+
+    return implementation()
 
 
 def _is_cuda(device: str | torch.device | None) -> bool:

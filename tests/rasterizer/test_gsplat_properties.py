@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaussian_splatting.rasterizer import cpu
@@ -113,6 +113,7 @@ def assert_close(found: torch.Tensor, expected: torch.Tensor, name: str) -> None
     assert (found - expected).norm() <= TOLERANCE * expected.norm().clamp_min(1e-3), name
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**31), layout=layouts, mode=modes, options=ours)
 def test_pictures_meta_and_gradients_are_those_of_gsplat(seed: int, layout: dict, mode: dict, options: dict) -> None:
     values = scene(seed, layout, mode)

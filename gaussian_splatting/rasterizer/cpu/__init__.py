@@ -58,8 +58,9 @@ def rasterization_2dgs(
     """
     from gaussian_splatting.rasterizer.cpu_2dgs import rasterization_2dgs as implementation
 
-    pictures, alphas, normals, from_depth, *others = implementation(*args, **kwargs)
-    return pictures, alphas, normals, None if from_depth is None else from_depth.squeeze(0), *others
+    results = implementation(*args, **kwargs)
+    from_depth = None if results[3] is None else results[3].squeeze(0)
+    return *results[:3], from_depth, *results[4:]
 
 
 def fused_photometric(render_chw: Tensor, target_chw: Tensor, lambda_dssim: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -93,7 +93,7 @@ class _Blend(torch.autograd.Function):
         behind = np.zeros(COLORS, np.float32) if has_channels else flat(background)
         frame = empty_frame(shape, NO_CAMERA, width, height, behind, 2)
         values = [value.numpy() for value in (means2d, conics, opacities, depths)]
-        fill_projection(frame, *values, None if has_channels else colors.numpy())
+        fill_projection(frame, values[0], values[1], values[2], values[3], None if has_channels else colors.numpy())
         images = draw(frame, differentiable=differentiable or has_channels)
         picture = images.colors
         if has_channels:
@@ -116,13 +116,13 @@ class _Blend(torch.autograd.Function):
         absolute_too = ctx.absolute is not None
         if colors.shape[-1] == COLORS:
             images = Images(flat(picture), alphas, depth_map, NO_FLOATS, behind)
-            image_grads = Images(*given, NO_FLOATS, NO_FLOATS)
+            image_grads = Images(given[0], given[1], given[2], NO_FLOATS, NO_FLOATS)
             entries = entry_gradients(frame, images, image_grads, absolute_too=absolute_too)
             sums = torch.from_numpy(record_sums(frame, entries))
             by_color = sums[:, layout.SUM_RED : layout.SUM_BLUE + 1].clone()
         else:
             images = Images(NO_FLOATS, alphas, depth_map, NO_FLOATS, behind)
-            image_grads = Images(NO_FLOATS, *given[1:], NO_FLOATS, NO_FLOATS)
+            image_grads = Images(NO_FLOATS, given[1], given[2], NO_FLOATS, NO_FLOATS)
             entries, by_channel = channel_gradients(
                 frame, images, image_grads, flat(colors), flat(picture), given[0], absolute_too=absolute_too
             )

@@ -96,7 +96,8 @@ def fused_view(view: View, settings: RenderSettings, lens: Lens, sparse_grad: bo
     link = _Link(settings, lens, sparse_grad, ids)
     if wants_gradient:
         values = (seen.means2d, seen.conics, seen.depths, seen.opacities)
-        seen = Ellipses(ids, *_Seen.apply(link, values, *inputs[:4], viewmat), seen.radii)
+        means2d, conics, depths, opacities = _Seen.apply(link, values, *inputs[:4], viewmat)
+        seen = Ellipses(ids, means2d, conics, depths, opacities, seen.radii)
     return FusedView(inputs, frame, (shown, *maps, behind), seen, wants_gradient, link)
 
 
@@ -149,12 +150,12 @@ class _Draw(torch.autograd.Function):
         absolute_too = ctx.absolute is not None
         by_channel = None
         if has_channels:
-            image_grads = Images(NO_FLOATS, *given[1:], NO_FLOATS, NO_FLOATS)
+            image_grads = Images(NO_FLOATS, given[1], given[2], NO_FLOATS, NO_FLOATS)
             entries, by_channel = channel_gradients(
                 frame, images, image_grads, flat(inputs[4]), flat(picture), given[0], absolute_too=absolute_too
             )
         else:
-            image_grads = Images(*given, NO_FLOATS, NO_FLOATS)
+            image_grads = Images(given[0], given[1], given[2], NO_FLOATS, NO_FLOATS)
             entries = entry_gradients(frame, images, image_grads, absolute_too=absolute_too)
         pixel_grads = PixelGradients(
             workspace.take("means2d_gradient", size), workspace.take("absolute_gradient", size * absolute_too)
