@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaussian_splatting import commands
 from gaussian_splatting.determinism import fix_mkl_branch
 from gaussian_splatting.progress import say
+from gaussian_splatting.server_flags import require_viser
 from gaussian_splatting.train_flags import build_parser
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ def train(arguments: argparse.Namespace) -> None:
     from gaussian_splatting.trainer.rules import option_groups
     from gaussian_splatting.training import TrainingRun
 
+    if arguments.viewer:
+        require_viser()
     cls = prepare.trainer_class(
         arguments.mode, arguments.load_ply, arguments.trainer, features(arguments), preset=arguments.preset
     )
@@ -69,7 +73,8 @@ def train(arguments: argparse.Namespace) -> None:
             checkpoint_interval=arguments.checkpoint_interval, checkpoint_seconds=arguments.checkpoint_seconds,
         )  # fmt: skip
         announce(trainer, cameras, iterations, length)
-        execute(run, claim, length, lambda: write_settings(arguments, trainer, claim.run, iterations))
+        settings = lambda: write_settings(arguments, trainer, claim.run, iterations)  # noqa: E731
+        execute(run, claim, length, settings, lambda: watched(run, arguments))
 
 
 def chosen_by_mode(arguments: argparse.Namespace) -> bool:
@@ -103,7 +108,6 @@ def load_scene(
             white_background=arguments.white_background,
             alpha=arguments.alpha,
             max_pixels=arguments.max_pixels,
-            strict=arguments.strict,
         )
 
     return (load("train"), load("test")) if arguments.eval else (load("all"), None)
@@ -163,17 +167,33 @@ def write_settings(arguments: argparse.Namespace, trainer: BaseTrainer, folder: 
     )
 
 
-def execute(run: TrainingRun, claim: ClaimedFolder, schedule_length: int, write_settings: Callable[[], None]) -> None:
-    """Begin or go on, train, save, report, and only then say that the run is complete."""
+def watched(run: TrainingRun, arguments: argparse.Namespace) -> AbstractContextManager[None]:
+    """Within, the run is shown in browsers when `--viewer` asks for it."""
+    if not arguments.viewer:
+        return nullcontext()
+    from gaussian_splatting.viewer.watch import watching
+
+    return watching(run, arguments.host, arguments.port)
+
+
+def execute(
+    run: TrainingRun,
+    claim: ClaimedFolder,
+    schedule_length: int,
+    write_settings: Callable[[], None],
+    watch: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> None:
+    """Begin or go on, train within `watch()`, save, report, and only then say that the run is complete."""
     from gaussian_splatting.report import write_report
     from gaussian_splatting.resume import begin
 
     if not begin(run, claim, schedule_length, write_settings) and run.folder.report.is_file():
         return
-    run.run()
-    report = write_report(run.folder)
-    run.say(f"completed {run.iterations} steps in {run.seconds:.1f} s: {run.folder.point_cloud(run.iterations)}")
-    run.say(f"report: {report}")
+    with watch():
+        run.run()
+        report = write_report(run.folder)
+        run.say(f"completed {run.iterations} steps in {run.seconds:.1f} s: {run.folder.point_cloud(run.iterations)}")
+        run.say(f"report: {report}")
 
 
 def training(

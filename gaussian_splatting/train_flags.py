@@ -7,6 +7,7 @@ import math
 
 from gaussian_splatting import commands, option_flags
 from gaussian_splatting.scene_flags import ALPHA_HELP, ALPHA_USES, MAX_PIXELS_HELP
+from gaussian_splatting.server_flags import add_server_flags
 
 DESCRIPTION = "Train a scene and leave a run folder with splat, cameras, checkpoints, logs and report."
 
@@ -62,6 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     start.add_argument("--init_ply", metavar="FILE", help="start at this point cloud, or at the Gaussians of this file")
     model.add_argument("--max_gaussians", type=int, help="never exceed this many Gaussians")
+    watching = parser.add_argument_group("viewer")
+    watching.add_argument("--viewer", action="store_true", help="show the training in the browser; changes no result")
+    add_server_flags(watching)
     commands.add_common_flags(parser)
     option_flags.add_option_flags(parser, table)
     return parser
@@ -127,6 +131,5 @@ def add_scene_flags(parser: argparse.ArgumentParser) -> None:
     scene.add_argument("--no_image_mask", action="store_true", help="do not read image masks")
     scene.add_argument("--alpha", choices=ALPHA_USES, help=ALPHA_HELP)
     scene.add_argument("--max_pixels", type=commands.positive_integer, metavar="N", help=MAX_PIXELS_HELP)
-    scene.add_argument("--strict", action="store_true", help="refuse a scene of which pictures are missing")
     scene.add_argument("--no_depth_data", action="store_true", help="do not read depth maps")
     scene.add_argument("--load_camera", help="take the cameras from this cameras.json")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -37,6 +37,14 @@ CHECKPOINT_SECONDS = 60.0
 NEARLY_FULL = 0.9
 
 
+class Watcher(Protocol):
+    """Somebody who looks on between steps, and may have the run wait."""
+
+    def after_step(self, trainer: BaseTrainer, loss: torch.Tensor, must_stop: Callable[[], bool]) -> float:
+        """Look, and change nothing; the seconds that the run was made to wait, which end when `must_stop()`."""
+        ...
+
+
 @dataclass
 class TrainingRun:
     """Drives `trainer` over `cameras` until step `iterations` and writes the run folder as it goes.
@@ -58,6 +66,7 @@ class TrainingRun:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     empty_cache_every_step: bool = False
     require_held: Callable[[], None] = lambda: None
+    watcher: Watcher | None = None
     seconds: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
@@ -118,6 +127,9 @@ class TrainingRun:
                     wish.stop()
                 if self.empty_cache_every_step and torch.cuda.is_available():
                     torch.cuda.empty_cache()
+                if self.watcher is not None:
+                    waited = self.watcher.after_step(self.trainer, loss, lambda: wish.received is not None)
+                    started, saved = started + waited, saved + waited
                 self._inside = False
 
     def _log(self, step: int, loss: torch.Tensor, out: dict[str, Any]) -> str:

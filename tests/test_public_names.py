@@ -61,10 +61,10 @@ MODES = """
 
 FLAGS = """
     --alpha --antialiased --backend --checkpoint_interval --checkpoint_seconds --convert --debug --destination
-    --device --empty_cache_every_step --epochs --eval --help --image_scale --init --init_ply --iteration
+    --device --empty_cache_every_step --epochs --eval --help --host --image_scale --init --init_ply --iteration
     --iterations --load_camera --load_ply --max_gaussians --max_pixels --mode --no_depth_data --no_image_mask
-    --option --overwrite --preset --quiet --resolution --resume --save_iterations --seed --sh_degree --source
-    --strict --threads --trainer --white_background --with --with_scale_reg -d -h -i -l -o -r -s -w
+    --option --overwrite --port --preset --quiet --resolution --resume --save_iterations --seed --sh_degree --source
+    --strict --threads --trainer --viewer --white_background --with --with_scale_reg -d -h -i -l -o -r -s -w
 """.split()
 
 OPTIONS = {
