@@ -108,6 +108,7 @@ def load_scene(
             white_background=arguments.white_background,
             alpha=arguments.alpha,
             max_pixels=arguments.max_pixels,
+            strict=arguments.strict,
         )
 
     return (load("train"), load("test")) if arguments.eval else (load("all"), None)

@@ -131,5 +131,6 @@ def add_scene_flags(parser: argparse.ArgumentParser) -> None:
     scene.add_argument("--no_image_mask", action="store_true", help="do not read image masks")
     scene.add_argument("--alpha", choices=ALPHA_USES, help=ALPHA_HELP)
     scene.add_argument("--max_pixels", type=commands.positive_integer, metavar="N", help=MAX_PIXELS_HELP)
+    scene.add_argument("--strict", action="store_true", help="refuse a scene of which pictures are missing")
     scene.add_argument("--no_depth_data", action="store_true", help="do not read depth maps")
     scene.add_argument("--load_camera", help="take the cameras from this cameras.json")
