@@ -30,7 +30,7 @@ def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
 
 def _incremental(job: dict[str, Any], models: Path, report: Report) -> dict[int, Any]:
     options = pycolmap.IncrementalPipelineOptions()
-    options.num_threads = job["threads"]
+    options.num_threads = options.mapper.num_threads = job["mapper_threads"]
     options.min_model_size = min(options.min_model_size, max(3, job["num_pictures"] // 3))
     for part in (options, options.mapper, options.triangulation):
         part.random_seed = job["seed"]
@@ -46,7 +46,8 @@ def _incremental(job: dict[str, Any], models: Path, report: Report) -> dict[int,
 
 def _global(job: dict[str, Any], models: Path, report: Report) -> dict[int, Any]:
     options = pycolmap.GlobalPipelineOptions()
-    options.num_threads = job["threads"]
+    options.num_threads = options.mapper.num_threads = job["mapper_threads"]
+    options.mapper.bundle_adjustment.ceres.solver_options.num_threads = job["mapper_threads"]
     for part in (options, options.mapper, options.mapper.rotation_averaging, options.mapper.global_positioning,
                  options.mapper.retriangulation):  # fmt: skip
         part.random_seed = job["seed"]

@@ -45,7 +45,10 @@ class ConvertOptions:
     seed: int = 0
     """Where the random draws of the reconstruction begin."""
     threads: int | None = None
-    """Processor threads; None for all. The incremental mapper gives the same result for any number."""
+    """Processor threads of features, matches and pictures; None for all. Their number does not change the result."""
+    mapper_threads: int = 1
+    """Processor threads of the mapper. More are faster for hundreds of photos, but the last bits then differ from run
+    to run, and with them now and then a point or a photo."""
     device: str = "auto"
     """Where features are found and compared; auto is CUDA where pycolmap was built for it and a card is there."""
     accept: bool = False

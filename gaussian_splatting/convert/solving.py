@@ -80,6 +80,7 @@ class Solver:
             "models": str(work.models),
             "model": str(work.model),
             "mapper": options.mapper,
+            "mapper_threads": options.mapper_threads,
             "num_pictures": len(self.pictures),
         }
 

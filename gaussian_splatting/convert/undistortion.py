@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pycolmap
 
+from gaussian_splatting.convert.masks import HALF
 from gaussian_splatting.convert.worker import Report
 from gaussian_splatting.errors import SceneError
 from gaussian_splatting.io import storage
@@ -35,11 +37,7 @@ def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
         for done, file in enumerate(masked, 1):
             _undistort_mask(model, file, Path(job["masks"]), Path(storage.make_folder(output / "masks")))
             report(len(files) + done, total)
-        # Written again as a whole, whatever the batches left there.
-        pycolmap.undistort_images(
-            output, job["model"], job["photos"], files[:1], undistort_options=_options(), num_threads=1
-        )
-        model = pycolmap.Reconstruction(output / "sparse")
+        model = pycolmap.Reconstruction(output / "sparse")  # whole, whichever pictures the last call was for
     _rename(model, job["names"])
     model.write(storage.make_folder(output / "named"))
     return {"files": files, "masked": masked, "cameras": [_size(camera) for camera in model.cameras.values()]}
@@ -56,7 +54,14 @@ def _undistort_mask(model: Any, file: str, masks: Path, output: Path) -> None:
     mask = pycolmap.Bitmap.read(source, as_rgb=False)
     if mask is None:
         raise SceneError(f"{source}: the mask cannot be read; remove the folder {masks.parent} and convert again")
-    straight, _ = pycolmap.undistort_image(_options(), mask, model.find_image_with_name(file).camera)
+    camera = model.find_image_with_name(file).camera
+    if camera.is_undistorted():
+        straight = mask
+    else:
+        values = pycolmap.undistort_image(_options(), mask, camera)[0].to_array()
+        # Between the last pixel and the edge there is nothing to interpolate with, and 0 is what is written.
+        values[-1], values[:, -1] = values[-2], values[:, -2]
+        straight = pycolmap.Bitmap.from_array(np.where(values >= HALF, np.uint8(255), np.uint8(0)))
     straight.write(output / f"{file}.png")
 
 
