@@ -151,7 +151,8 @@ def judged(render: Renderer, slot: str, name: str, refuse: Callable[[Outcome], s
     found = fault(outcome, refuse(outcome))
     if found is not None:
         return found
-    if not all(0 <= image.min() and image.max() <= 1 + 1e-6 for image in (outcome.images["alphas"],)):
+    alphas = outcome.images["alphas"]
+    if bool(alphas.isfinite().all()) and (alphas.min() < 0 or alphas.max() > 1 + 1e-6):
         return "an alpha outside 0 to 1"
     if abs(value) < INFINITE or not all(bool(image.isfinite().all()) for image in outcome.images.values()):
         return None
