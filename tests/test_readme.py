@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,13 @@ def test_no_command_is_unknown():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, demo_scene) -> Path:
-    """A working folder whose data/truck is the shipped scene."""
+    """A working folder whose data/truck is the shipped scene, and whose photos are a few of it."""
     place = tmp_path_factory.mktemp("readme")
     (place / "data").mkdir()
     (place / "data" / "truck").symlink_to(demo_scene)
+    (place / "photos").mkdir()
+    for path in sorted((demo_scene / "images").glob("*.jpg"))[:9]:
+        shutil.copy(path, place / "photos")
     return place
 
 

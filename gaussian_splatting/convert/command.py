@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     solving.add_argument("--threads", dest="num_threads", type=commands.positive_integer, metavar="N",
                          help="processor threads (default all)")  # fmt: skip
     solving.add_argument("--mapper_threads", type=commands.positive_integer, default=1, metavar="N",
-                         help="threads of the mapper (default 1; more do not give the same bytes every time)")  # fmt: skip
+                         help="threads of the mapper (default 1; with more, the bytes differ by run)")  # fmt: skip
     parser.add_argument("--accept", action="store_true", help="write the scene even when its judgement is against it")
     parser.add_argument("--overwrite", action="store_true", help="move a scene that is there aside")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
