@@ -1,6 +1,8 @@
 """Densification as Markov chain Monte Carlo: dead Gaussians move to live ones, and noise explores (Kheradmand 2024).
 
-Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo", NeurIPS 2024. Defaults are those of gsplat.
+Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo", NeurIPS 2024. Defaults are those of gsplat, but
+for `copies`: Gaussians that lie at one place get all but the same gradient, and what is opaque gets no noise, so that
+they stay together for thousands of steps.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,7 +21,7 @@ from gaussian_splatting.geometry.rotations import build_scaling_rotation
 from gaussian_splatting.losses.regularisers import mean_opacity, mean_scale
 from gaussian_splatting.options import LARGEST_GROWTH, Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
-from gaussian_splatting.trainer.relocation import draw_copies, relocated
+from gaussian_splatting.trainer.relocation import draw_copies, relocated, spread
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
@@ -40,6 +42,10 @@ class MCMCOptions(Options):
     cap_max: int = option(1_000_000, "number of Gaussians to grow to, never exceeded", minimum=1)
     growth: float = option(
         0.05, "fraction by which the number grows at each relocation", maximum=LARGEST_GROWTH, growth=True
+    )
+    copies: Literal["spread", "stack"] = option(
+        "spread",
+        "copies of a Gaussian are pieces spread over it (spread), or fainter at its centre (stack, as published)",
     )
     min_opacity: float = option(0.005, "opacity up to which a Gaussian is dead and relocated", maximum=0.5)
     noise_lr: float = option(5e5, "strength of the noise, times the position rate")
@@ -106,13 +112,27 @@ class MCMC(BaseTrainer):
         copies = torch.bincount(chosen, minlength=len(opacity)) + 1  # [N]
         fresh = copies[parents] > 1
         rows = parents[fresh]
-        faded, shrink = relocated(opacity[rows], copies[rows])
+        values = {"spread": self._spread, "stack": self._stacked}[self.mcmc.copies](rows, copies[rows])
+        self.model.change_rows(parents, fresh, values)
+
+    def _spread(self, rows: Tensor, copies: Tensor) -> dict[str, Tensor]:
+        """Values of pieces [M] of the Gaussians at `rows`, with that many pieces each."""
+        shrink, reach = spread(copies)
+        noise = torch.randn((len(rows), 3), generator=self.random("mcmc copies")).to(rows.device) * reach[:, None]
+        factor = build_scaling_rotation(self.model.get_scaling[rows], self.model._rotation[rows])
+        return {
+            "xyz": self.model._xyz[rows] + (factor @ noise[..., None])[..., 0],
+            "scaling": self.model._scaling[rows] + shrink.log()[:, None],
+        }
+
+    def _stacked(self, rows: Tensor, copies: Tensor) -> dict[str, Tensor]:
+        """Values of copies [M] at the centres of the Gaussians at `rows`, with that many copies each."""
+        faded, shrink = relocated(self.model.get_opacity[rows, 0], copies)
         faded = faded.clamp(self.mcmc.min_opacity, 1 - torch.finfo(faded.dtype).eps)
-        values = {
+        return {
             "opacity": inverse_sigmoid(faded)[:, None],
             "scaling": self.model._scaling[rows] + shrink.log()[:, None],
         }
-        self.model.change_rows(parents, fresh, values)
 
     def _shake(self) -> None:
         """Move centres by noise shaped like the Gaussians: none where they are opaque (equation 9)."""

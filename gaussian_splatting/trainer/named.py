@@ -71,9 +71,9 @@ class BaseMCMCTrainer(MCMC):
 
 
 class BaseSHLiftMCMCTrainer(SHLift, BaseMCMCTrainer):
-    """3DGS-MCMC without depth maps, from points: faint small Gaussians whose SH degree rises."""
+    """3DGS-MCMC without depth maps, from points: half opaque Gaussians whose SH degree rises."""
 
-    mcmc = MCMCOptions(init_opacity=0.5, init_scale=0.1)
+    mcmc = MCMCOptions(init_opacity=0.5)
 
 
 class BaseScaleRegularizeTrainer(ScaleRegularisation):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from gaussian_splatting.trainer import (
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
 EVERY_STEP = {"mcmc_from_iter": 0, "mcmc_interval": 1}
+STACK = {"mcmc_copies": "stack"}
 
 
 def make_trainer(opacity: torch.Tensor | None = None, **options) -> BaseMCMCTrainer:
@@ -61,7 +63,7 @@ def test_more_gaussians_than_the_cap_lose_the_faintest_and_it_is_said(caplog):
 def test_the_dead_become_copies_of_the_living():
     opacity = torch.full((60,), 0.5)
     opacity[:5] = 0.004
-    trainer = make_trainer(opacity, mcmc_growth=0.0)
+    trainer = make_trainer(opacity, mcmc_growth=0.0, **STACK)
     dead, living = trainer.model.get_xyz[:5].detach().clone(), trainer.model.get_xyz[5:].detach().clone()
     refine(trainer)
     assert len(trainer.model) == 60
@@ -72,7 +74,7 @@ def test_the_dead_become_copies_of_the_living():
 
 def test_parents_and_copies_share_the_opacity():
     """All copies of one Gaussian are alike, and together as opaque as it was."""
-    trainer = make_trainer(torch.full((60,), 0.6), mcmc_growth=0.5)
+    trainer = make_trainer(torch.full((60,), 0.6), mcmc_growth=0.5, **STACK)
     before = trainer.model.get_scaling.detach().clone()
     refine(trainer)
     copies = at_one_place(trainer.model.get_xyz, trainer.model.get_xyz).sum(dim=1)
@@ -84,7 +86,7 @@ def test_parents_and_copies_share_the_opacity():
 
 
 def test_relocated_gaussians_start_with_zero_moments():
-    trainer = make_trainer()
+    trainer = make_trainer(**STACK)
     trainer.step(TinyDataset()[0])
     moments = trainer.optimizer.state[trainer.model._xyz]["exp_avg"]
     assert moments.shape[0] == len(trainer.model) == 63
@@ -93,15 +95,31 @@ def test_relocated_gaussians_start_with_zero_moments():
     assert (moments[~shared] != 0).any()
 
 
-def test_the_picture_survives_a_relocation():
-    trainer = make_trainer(torch.full((60,), 0.3), mcmc_growth=0.2)
+@pytest.mark.parametrize(("copies", "limit"), [("stack", 0.01), ("spread", 0.03)])
+def test_the_picture_survives_a_relocation(copies, limit):
+    trainer = make_trainer(torch.full((60,), 0.3), mcmc_growth=0.2, mcmc_copies=copies)
     camera = TinyDataset()[0]
     with torch.no_grad():
         before = trainer.model(camera)["render"]
         refine(trainer)
         after = trainer.model(camera)["render"]
     assert len(trainer.model) == 72
-    assert (after - before).abs().mean() < 0.01
+    assert (after - before).abs().mean() < limit
+
+
+def test_spread_copies_lie_apart_and_are_smaller_and_as_opaque():
+    trainer = make_trainer(torch.full((60,), 0.6), mcmc_growth=0.5)
+    before = {name: rows.detach().clone() for name, rows in trainer.model.rows().items()}
+    refine(trainer)
+    centres = trainer.model.get_xyz.detach()
+    assert len(centres) == 90
+    assert torch.equal(at_one_place(centres, centres).sum(dim=1), torch.ones(90, dtype=torch.int64))
+    moved = ~at_one_place(centres[:60], before["xyz"]).any(dim=1)
+    assert 15 < int(moved.sum()) <= 30
+    shrunk = (trainer.model._scaling[:60] - before["scaling"])[moved]
+    assert (shrunk <= -0.5 * math.log(2) + 1e-5).all()
+    assert torch.equal(trainer.model._scaling[:60][~moved], before["scaling"][~moved])
+    torch.testing.assert_close(trainer.model.get_opacity, torch.full((90, 1), 0.6))
 
 
 def test_noise_moves_the_faint_and_spares_the_opaque():
@@ -141,13 +159,18 @@ def test_regularisers_lower_opacity_and_scale():
     assert terms["mcmc_scale"].item() == pytest.approx(trainer.model.get_scaling.mean().item(), rel=1e-5)
 
 
-def test_the_start_from_points_is_faint_and_small():
+def test_the_start_from_points_is_half_opaque():
     plain = tiny_model()
     trainer = BaseSHLiftMCMCTrainer(tiny_model(), TinyDataset())
     torch.testing.assert_close(trainer.model.get_opacity, torch.full((60, 1), 0.5))
-    torch.testing.assert_close(trainer.model.get_scaling, 0.1 * plain.get_scaling)
+    assert torch.equal(trainer.model.get_scaling, plain.get_scaling)
     given = BaseMCMCTrainer(tiny_model(), TinyDataset())
-    assert torch.equal(given.model.get_scaling, plain.get_scaling)
+    assert torch.equal(given.model.get_opacity, plain.get_opacity)
+
+
+def test_scales_at_the_start_are_multiplied_when_asked():
+    trainer = make_trainer(mcmc_init_scale=0.1)
+    torch.testing.assert_close(trainer.model.get_scaling, 0.1 * tiny_model().get_scaling)
 
 
 def test_all_dead_gaussians_are_left_alone():

@@ -9,7 +9,7 @@ import torch
 
 from gaussian_splatting.camera import pinhole_camera
 from gaussian_splatting.gaussian_model import GaussianModel, inverse_sigmoid
-from gaussian_splatting.trainer.relocation import draw_copies, relocated
+from gaussian_splatting.trainer.relocation import draw_copies, relocated, spread
 
 
 def paper_factor(opacity: float, new: float, copies: int) -> float:
@@ -65,6 +65,13 @@ def test_copies_render_almost_the_same_picture():
         naive = model_of(opacity, scale, 4)(camera)["alpha"]
     assert (after - before).abs().max() < 0.07
     assert (after - before).abs().mean() < 0.15 * (naive - before).abs().mean()
+
+
+@pytest.mark.parametrize("copies", [1, 2, 5, 40])
+def test_pieces_and_their_centres_together_have_the_shape_of_the_whole(copies):
+    shrink, reach = spread(torch.tensor([copies]))
+    assert (shrink**2 + reach**2).item() == pytest.approx(1)
+    assert copies * shrink.item() ** 2 == pytest.approx(1)
 
 
 def test_draws_follow_the_weights_and_the_generator():
