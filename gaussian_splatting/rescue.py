@@ -23,7 +23,7 @@ def explained(error: Exception, run: TrainingRun) -> Exception:
     saved, failure = _rescued(run)
     where = _where(run, saved, None if failure == _first_line(error) else failure)
     if isinstance(error, SplatError):
-        return type(error)(f"{error} {where}")
+        return type(error)(f"{str(error).rstrip('.')}. {where}")
     if is_out_of_memory(error):
         return TrainingError(
             f"step {step}: out of memory with {num} Gaussians ({_first_line(error)}). {where} "

@@ -16,7 +16,7 @@ def mean_squared_neighbour_distance(points: Tensor) -> Tensor:
 
     Two or three points have one or two neighbours, and the mean is over those. A single point has no scale of its own
     and gets 1. Coincident points are neighbours at distance zero, and nothing falls below 1e-7, so that the logarithm
-    of the result is finite. Points that are not finite, or no points at all, are a SceneError.
+    of the result is finite; nor is anything above what the type of the points can hold. Points that are not finite, or no points at all, are a SceneError.
     """
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         raise SceneError(f"the points must be a tensor [N, 3] with N >= 1, found {list(points.shape)}")
@@ -30,7 +30,8 @@ def mean_squared_neighbour_distance(points: Tensor) -> Tensor:
         )
     if len(points) == 1:
         return torch.ones_like(points[:, 0])
-    return _query(points).to(points).clamp_min(MIN_SQUARED_DISTANCE)
+    # A point so far out that the square of its distance overflows is as large as can be, not infinite.
+    return _query(points).clamp(MIN_SQUARED_DISTANCE, torch.finfo(points.dtype).max).to(points)
 
 
 def _query(points: Tensor) -> Tensor:

@@ -151,6 +151,44 @@ def test_a_quaternion_a_little_off_is_normalised_and_others_are_left_alone() -> 
     assert images(image_record(qvec=kept))[1].qvec == kept
 
 
+WRONG = (math.nan, math.inf, -math.inf, 1e200, -1e200)
+OF_CAMERAS = (math.nan, math.inf, -math.inf, -1.0, -1e-300, 0.0)
+
+
+def test_one_wrong_number_anywhere_is_refused_with_the_name_of_the_image() -> None:
+    """2 000 poses, each with one number that is not finite, or a quaternion that is none."""
+    random = np.random.default_rng(3)
+    for case in range(2000):
+        unit = random.standard_normal(4)
+        pose = [*(unit / np.linalg.norm(unit)), *random.uniform(-1e3, 1e3, 3)]
+        place = int(random.integers(7))
+        pose[place] = WRONG[case % (5 if place < 4 else 3)]
+        name = f"view {case}.jpg"
+        with pytest.raises(FormatError, match=f"'view {case}.jpg'") as caught:
+            images(image_record(qvec=pose[:4], tvec=pose[4:], name=name))
+        assert ("quaternion" if place < 4 else "translation") in str(caught.value)
+
+
+def test_one_wrong_number_anywhere_is_refused_with_the_number_of_the_camera() -> None:
+    """2 000 cameras, each with a focal length that is none, a principal point far outside, or no size."""
+    random = np.random.default_rng(4)
+    for case in range(2000):
+        width, height = (int(side) for side in random.integers(1, 9000, 2))
+        values = {"width": width, "height": height, "params": [500.0, 501.0, width / 2, height / 2]}
+        match case % 4:
+            case 0:
+                values["params"][int(random.integers(2))] = OF_CAMERAS[case // 4 % 6]
+            case 1:
+                values["params"][2 + int(random.integers(2))] = OF_CAMERAS[case // 4 % 3]
+            case 2:
+                axis, sign = int(random.integers(2)), random.choice([-1, 1])
+                values["params"][2 + axis] = (width, height)[axis] * (0.5 + sign * random.uniform(1.51, 1e6))
+            case _:
+                values["width" if case % 8 == 3 else "height"] = int(random.choice([0, 1_000_001, 2**63]))
+        with pytest.raises(FormatError, match=rf"found camera {case} \("):
+            cameras(camera_record(case, **values))
+
+
 @pytest.mark.parametrize(
     ("name", "fault"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gaussian_splatting.dataset.decode import PictureHeader
@@ -32,6 +32,57 @@ def test_a_scaled_size_has_the_same_shape_however_it_was_rounded(
     scaled = tuple(max(1, int(side * scale) + up) for side, up in zip(size, round_up, strict=True))
     assert same_shape((scaled[0], scaled[1]), size)
     assert same_shape(size, (scaled[0], scaled[1]))
+
+
+SIDES = st.integers(64, 9000)
+
+
+@given(size=st.tuples(SIDES, SIDES), off=st.tuples(st.integers(-1, 1), st.integers(-1, 1)), point=st.tuples(
+    st.floats(-1, 1), st.floats(-1, 1)))  # fmt: skip
+@settings(max_examples=250)
+def test_a_pixel_more_or_less_scales_each_axis_by_itself(
+    size: tuple[int, int], off: tuple[int, int], point: tuple[float, float]
+) -> None:
+    assert_scaled(size, (size[0] + off[0], size[1] + off[1]), point)
+
+
+@given(size=st.tuples(SIDES, SIDES), ratio=st.sampled_from([0.125, 0.25, 0.5, 2 / 3, 1.5, 2.0, 3.0]))
+@settings(max_examples=250)
+def test_a_picture_of_a_simple_ratio_scales_each_axis_by_itself(size: tuple[int, int], ratio: float) -> None:
+    assert_scaled(size, (round(size[0] * ratio), round(size[1] * ratio)), (0.3, -0.2))
+
+
+def assert_scaled(size: tuple[int, int], stored: tuple[int, int], point: tuple[float, float]) -> None:
+    """A ray meets the stored picture where it met the camera's, as a fraction of the width and of the height."""
+    camera = Lens("PINHOLE", *size, (0.9 * size[0], 1.1 * size[0], 0.51 * size[0], 0.48 * size[1]))
+    lens, turn = fit_lens(camera, Path("a.jpg"), header(*stored))
+    assert turn == 1
+    assert (lens.width, lens.height) == stored
+    for axis in (0, 1):
+        was = (camera.params[axis] * point[axis] + camera.params[axis + 2]) / size[axis]
+        now = (lens.params[axis] * point[axis] + lens.params[axis + 2]) / stored[axis]
+        assert now == pytest.approx(was, rel=1e-12, abs=1e-12)
+
+
+@given(size=st.tuples(SIDES, SIDES), stretch=st.floats(1.05, 4), along=st.integers(0, 1), orientation=st.integers(1, 8))
+@settings(max_examples=250)
+def test_a_picture_stretched_along_one_axis_is_refused(
+    size: tuple[int, int], stretch: float, along: int, orientation: int
+) -> None:
+    stored = tuple(round(side * stretch) if axis == along else side for axis, side in enumerate(size))
+    assume(not same_shape((stored[1], stored[0]), size))  # turned, it might fit
+    with pytest.raises(SceneError, match=rf"a\.jpg: {stored[0]} x {stored[1]} pixels, but its camera has"):
+        fit_lens(Lens("PINHOLE", *size, (9.0, 9.0, 1.0, 1.0)), Path("a.jpg"), header(*stored, orientation))
+
+
+@given(size=st.tuples(SIDES, SIDES))
+@settings(max_examples=100)
+def test_a_transposed_picture_is_refused_unless_exif_turns_it(size: tuple[int, int]) -> None:
+    assume(not same_shape((size[1], size[0]), size))
+    lens = Lens("PINHOLE", *size, (9.0, 9.0, 1.0, 1.0))
+    with pytest.raises(SceneError, match="turned by 90 degrees"):
+        fit_lens(lens, Path("a.jpg"), header(size[1], size[0]))
+    assert fit_lens(lens, Path("a.jpg"), header(size[1], size[0], 6)) == (lens, 6)
 
 
 @pytest.mark.parametrize("size", [(4000, 2250), (3000, 4000), (4000, 2997), (3000, 3000), (2000, 1600)])

@@ -58,3 +58,11 @@ def test_points_that_are_not_finite_are_named():
 def test_other_shapes_are_refused(shape):
     with pytest.raises(SceneError, match=r"must be a tensor \[N, 3\] with N >= 1"):
         mean_squared_neighbour_distance(torch.zeros(shape))
+
+
+def test_a_point_whose_squared_distance_overflows_is_far_and_not_infinite():
+    points = torch.randn(9, 3)
+    points[4, 0] = 1e30
+    found = mean_squared_neighbour_distance(points)
+    assert found.isfinite().all()
+    assert found.argmax() == 4
