@@ -13,6 +13,7 @@ import numpy as np
 
 from gaussian_splatting.server_flags import require_viser
 from gaussian_splatting.viewer.films import FilmMaker
+from gaussian_splatting.viewer.pace import Pace
 from gaussian_splatting.viewer.panel import Panel
 from gaussian_splatting.viewer.pose import Pose
 from gaussian_splatting.viewer.scenes import Scene, frame_of
@@ -50,6 +51,7 @@ class Viewer:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._version = -1
+        self._pace = Pace()  # one for all: it is the same machine and the same scene
         self.worker = RenderWorker()
         self.server = _start_server(host, port, scene.name)
         self._place_clients()
@@ -110,7 +112,7 @@ class Viewer:
         def ask(*, moving: bool) -> None:
             self.worker.ask(key, moving=moving)
 
-        session = Session(client, self.scene, self.stage, self.frame, ask, self._largest)
+        session = Session(client, self.scene, self.stage, self.frame, ask, self._pace, self._largest)
         start = self.start_pose(session.aspect)
         panel = Panel(session, self.films, self.live, start)
         with self._lock:

@@ -32,10 +32,11 @@ class Session:
     """The state of one client. GUI callbacks change it, the render worker draws it."""
 
     def __init__(
-        self, client: ClientHandle, scene: Scene, stage: Stage, frame: Frame, ask: Callable[..., None], largest: int
-    ) -> None:
+        self, client: ClientHandle, scene: Scene, stage: Stage, frame: Frame, ask: Callable[..., None], pace: Pace,
+        largest: int,
+    ) -> None:  # fmt: skip
         self.client, self.scene, self.stage, self.frame = client, scene, stage, frame
-        self._ask, self._largest = ask, largest
+        self._ask, self._pace, self._largest = ask, pace, largest
         self.settings = Settings(background=scene.background)
         self.iteration: int | None = scene.first
         self.viewpoint: int | None = None
@@ -52,7 +53,6 @@ class Session:
         self._drifted = False
         self._reported: Pose | None = None
         self._jump: tuple[Pose, int | None] | None = None
-        self._pace = Pace()
         self._lock = threading.RLock()
 
     # What the client does
@@ -187,7 +187,8 @@ class Session:
         started, scale = time.perf_counter(), self._pace.scale
         before = None if self.last is None else self.last.depths
         settings, model = self.settings, self.scene.model(self.iteration)
-        picture = self.stage.render(model, self.camera(*size), settings, before)
+        part = self._pace.part if moving else 1.0
+        picture = self.stage.render(model, self.camera(*size), settings, before, part=part)
         self._send(picture, MOVING_QUALITY if moving else STILL_QUALITY)
         if moving:
             self._pace.took(time.perf_counter() - started, scale, clients)

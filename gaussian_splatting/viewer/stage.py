@@ -16,7 +16,9 @@ from gaussian_splatting.looks import Look, Range, depth_range, picture_of
 from gaussian_splatting.picture_files import Bytes
 
 Corner = tuple[float, float, float]
-KEPT = 4
+KEPT = 6
+FEW = 50_000
+"""Fewer Gaussians than this are always all drawn."""
 
 
 @dataclass(frozen=True)
@@ -51,43 +53,62 @@ class Picture:
 
 
 class Stage:
-    """Renders models, and remembers the parts of them that crop boxes leave. Any number of threads may use it."""
+    """Renders models, and remembers the parts of them that it rendered last. Any number of threads may use it."""
 
     def __init__(self) -> None:
-        self._cropped: list[tuple[GaussianModel, Box, GaussianModel]] = []
+        self._parts: list[tuple[GaussianModel, Box | float, GaussianModel]] = []
         self._lock = threading.Lock()
 
     @torch.no_grad()
-    def render(self, model: GaussianModel, camera: Camera, settings: Settings, depths: Range | None = None) -> Picture:
-        """One view. With the look "depth", `depths` is the range of the picture before, which the new one follows."""
+    def render(
+        self, model: GaussianModel, camera: Camera, settings: Settings, depths: Range | None = None, *, part: float = 1
+    ) -> Picture:
+        """One view. With the look "depth", `depths` is the range of the picture before, which the new one follows.
+
+        `part` of the Gaussians are drawn, those that cover most.
+        """
         started = time.perf_counter()
-        shown = self.shown(model, settings)
+        shown = self.shown(model, settings, part)
         out = shown(camera)
         if settings.look == "depth":
             depths = _followed(depths, depth_range([out["invdepth"][0].float().cpu().numpy()]))
         pixels = picture_of(out, camera, settings.look, depths)
         return Picture(pixels, time.perf_counter() - started, len(shown), depths)
 
-    def shown(self, model: GaussianModel, settings: Settings) -> GaussianModel:
+    def shown(self, model: GaussianModel, settings: Settings, part: float = 1) -> GaussianModel:
         """A model that shares the values of `model`, or those of them in the box, and renders as the settings say."""
-        part = model if settings.crop is None else self._part(model, settings.crop)
-        view = same_values(part)
+        left = model if settings.crop is None else self._part(model, settings.crop)
+        view = same_values(left if part >= 1 or len(left) < FEW else self._part(left, part))
         view.scale_modifier = settings.size
         if settings.antialiased is not None:
             view.antialiasing = settings.antialiased
         return view
 
-    def _part(self, model: GaussianModel, box: Box) -> GaussianModel:
+    def _part(self, model: GaussianModel, which: Box | float) -> GaussianModel:
+        """The Gaussians in a box, or the share of them that cover most."""
         with self._lock:
-            for known, known_box, part in self._cropped:
-                if known is model and known_box == box:
+            for known, known_which, part in self._parts:
+                if known is model and known_which == which:
                     return part
-        low, high = (torch.tensor(corner, device=model.get_xyz.device) for corner in (box.low, box.high))
-        inside = ((model.get_xyz >= low) & (model.get_xyz <= high)).all(dim=1)
-        part = same_values(model, {name: getattr(model, ATTRIBUTES[name])[inside] for name in ATTRIBUTES})
+        kept = _inside(model, which) if isinstance(which, Box) else _covering(model, which)
+        part = same_values(model, {name: getattr(model, ATTRIBUTES[name])[kept] for name in ATTRIBUTES})
         with self._lock:
-            self._cropped = [*self._cropped[-(KEPT - 1) :], (model, box, part)]
+            self._parts = [*self._parts[-(KEPT - 1) :], (model, which, part)]
         return part
+
+
+def _inside(model: GaussianModel, box: Box) -> torch.Tensor:
+    low, high = (torch.tensor(corner, device=model.get_xyz.device) for corner in (box.low, box.high))
+    return ((model.get_xyz >= low) & (model.get_xyz <= high)).all(dim=1)
+
+
+def _covering(model: GaussianModel, part: float) -> torch.Tensor:
+    """The rows that cover most: opacity times the area that a Gaussian shows from its broad side."""
+    scaling = model._scaling
+    area = scaling.sum(dim=1) - scaling.amin(dim=1)  # logarithms
+    weight = area + torch.nn.functional.logsigmoid(model._opacity[:, 0])
+    rows = weight.topk(max(1, round(part * len(model))), sorted=False).indices
+    return rows.sort().values
 
 
 def same_values(model: GaussianModel, rows: dict[str, torch.Tensor] | None = None) -> GaussianModel:

@@ -57,6 +57,20 @@ def test_the_pace_finds_the_largest_size_that_is_fast_enough(fixed, per_pixel):
     assert (width, height) == (round(1920 * pace.scale), round(1080 * pace.scale))
 
 
+def test_a_scene_that_is_slow_at_any_size_is_drawn_in_part():
+    pace = Pace(target=0.05)
+
+    def seconds() -> float:
+        return 0.3 * pace.part + 1e-8 * 2e6 * pace.scale**2
+
+    for _ in range(40):
+        pace.took(seconds(), pace.scale)
+    assert pace.part < 0.3 and seconds() < 0.07
+    for _ in range(40):
+        pace.took(0.002, pace.scale)
+    assert pace.part == 1.0
+
+
 def test_more_clients_get_smaller_pictures():
     alone, among = Pace(0.05), Pace(0.05)
     for _ in range(30):

@@ -37,7 +37,8 @@ def test_a_crop_shows_the_gaussians_whose_centres_are_inside():
     picture = stage.render(model, CAMERA, Settings(crop=box))
     assert np.array_equal(picture.pixels, expected)
     assert picture.num_gaussians == int(inside.sum()) < len(model) == 80
-    assert stage._part(model, box) is stage._part(model, box)
+    first, again = (stage.shown(model, Settings(crop=box)).get_xyz for _ in range(2))
+    assert first.data_ptr() == again.data_ptr()
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
@@ -51,6 +52,20 @@ def test_an_empty_crop_shows_the_background(backend, look):
     assert len(np.unique(picture.pixels.reshape(-1, 3), axis=0)) == 1
     if look == "color":
         assert picture.pixels[0, 0].tolist() == [51, 102, 153]
+
+
+def test_a_part_is_what_covers_most(monkeypatch):
+    from gaussian_splatting.viewer import stage
+
+    monkeypatch.setattr(stage, "FEW", 10)
+    model = splat()
+    with torch.no_grad():
+        model._scaling[40:] -= 3.0
+        model._opacity[:5] = -9.0
+    picture = Stage().render(model, CAMERA, Settings(), part=0.5)
+    assert picture.num_gaussians == 40
+    kept = Stage().shown(model, Settings(), 0.5).get_xyz
+    assert torch.equal(kept[:35], model.get_xyz[5:40])
 
 
 def test_looking_changes_no_model_and_copies_no_values():

@@ -166,9 +166,11 @@ def test_background_size_field_of_view_and_tilt(browser):
     wait_until(lambda: browser.state("Tilt")["value"] == 0, "the level horizon")
 
 
-def test_a_crop_box(browser):
+def test_a_crop_box(shown, browser):
     whole = browser.still_picture()
     browser.set("To", (0.0, 2.0, 2.0))
+    controls = next(iter(shown._panels.values()))
+    wait_until(lambda: controls.high.value == (0.0, 2.0, 2.0), "the box")
     browser.set("Crop", True)
     browser.find("LineSegmentsMessage", lambda message: message["name"] == "/crop")
     cropped = browser.still_picture()
@@ -177,37 +179,41 @@ def test_a_crop_box(browser):
     assert psnr(browser.still_picture(), whole) >= 35
 
 
-def test_a_screenshot_is_what_render_writes(run, browser, tmp_path):
-    """`render` of the same camera, path file and all, and the picture in the window."""
-    browser.set("Camera", "00003")
-    window = browser.still_picture()
-    browser.press("Screenshot")
-    shot = np.asarray(Image.open(io.BytesIO(browser.download("_color.png"))))
-    assert shot.shape == (64, 96, 3)
-    flags = ["--path", str(run / "cameras.json"), "-r", "96x64", "--pictures", str(tmp_path / "frames")]
+def test_a_screenshot_is_what_render_writes(shown, run, tmp_path):
+    """At a training camera, in a window of the shape of its picture: the screenshot, the window, and `render`."""
+    with FakeBrowser(shown.server.get_port(), 96, 72) as browser:
+        browser.picture()
+        browser.set("Camera", "00003")
+        window = browser.still_picture()
+        browser.press("Screenshot")
+        shot = np.asarray(Image.open(io.BytesIO(browser.download("_color.png"))))
+        browser.set("Screenshot size", "2x")
+        browser.downloads.clear()
+        browser.click("Screenshot")
+        assert Image.open(io.BytesIO(browser.download("_color.png"))).size == (192, 144)
+    flags = ["--path", str(run / "cameras.json"), "-r", "96x72", "--pictures", str(tmp_path / "frames")]
     assert render.main(["-d", str(run), "--backend", "reference", "--device", "cpu", "--quiet", *flags]) == 0
     rendered = decode_picture(tmp_path / "frames" / "00003.png")
-    if ring_cameras(1)[0].image_width * 64 == ring_cameras(1)[0].image_height * 96:
-        assert psnr(shot, rendered) >= 50
-    assert psnr(shot, window) >= 35
-    assert psnr(shot, expected(Pose.of_camera(ring_cameras(9)[3], 1.5))) >= 50
-    browser.set("Screenshot size", "2x")
-    browser.downloads.clear()
-    browser.click("Screenshot")
-    assert Image.open(io.BytesIO(browser.download("_color.png"))).size == (192, 128)
+    assert rendered.shape == shot.shape == window.shape == (72, 96, 3)
+    assert np.abs(shot.astype(int) - rendered).max() <= 1
+    assert psnr(window, rendered) >= 35
+    other = decode_picture(tmp_path / "frames" / "00004.png")
+    assert psnr(window, other) < 35
+    wait_until(lambda: shown.num_clients() == 0, "the end of the session")
 
 
 def test_a_path_is_edited_played_saved_and_rendered(shown, run, browser, tmp_path):
-    for name in ("00000", "00002", "00004", "00006"):
-        browser.set("Camera", name)
-        wait_until(lambda name=name: browser.state("Camera")["value"] == name, "the camera")
+    for count, index in enumerate((0, 2, 4, 6), start=1):
+        browser.set("Camera", f"0000{index}")
+        wait_until(lambda index=index: session(shown).viewpoint == index, "the camera")
         browser.click("Add key")
-    wait_until(lambda: browser.state("Key")["value"] == "key 4", "four keys")
-    browser.set("Key", "key 4")
+        wait_until(lambda count=count: browser.state("Key")["value"] == f"key {count}", "the key")
     browser.click("Remove key")
     wait_until(lambda: list(browser.state("Key")["options"]) == ["key 1", "key 2", "key 3"], "three keys")
     browser.set("Seconds", 0.5)
     browser.set("Frames per second", 10)
+    path = next(iter(shown._panels.values())).path
+    wait_until(lambda: (path.seconds.value, path.fps.value) == (0.5, 10), "the speed")
     before = len(browser.picture_times)
     browser.press("Play the path")
     labels = lambda: [m["updates"]["label"] for m in browser.messages if "label" in m.get("updates", {})]  # noqa: E731
@@ -255,12 +261,15 @@ def test_a_film_of_the_path(shown, browser, monkeypatch):
 
     monkeypatch.setitem(path_panel.SIZES, "1280x720", (64, 36))
     browser.click("Add key")
+    wait_until(lambda: browser.state("Key")["value"] == "key 1", "a key")
     browser.set("Camera", "00003")
+    wait_until(lambda: session(shown).viewpoint == 3, "the camera")
     browser.click("Add key")
+    wait_until(lambda: browser.state("Key")["value"] == "key 2", "two keys")
     browser.set("Seconds", 0.3)
     browser.set("Frames per second", 20)
-    wait_until(lambda: browser.state("Key")["value"] == "key 2", "two keys")
-    time.sleep(0.1)
+    path = next(iter(shown._panels.values())).path
+    wait_until(lambda: (path.seconds.value, path.fps.value) == (0.3, 20), "the speed")
     browser.click("Render film")
     film = browser.download("film_color.mp4")
     assert film[4:8] == b"ftyp"
