@@ -23,6 +23,7 @@ def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
     ranked = sorted(found.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()), reverse=True)
     best = ranked[0]
     make_upright(best)
+    best.update_point_3d_errors()  # the global mapper of some versions leaves them in units of its own
     best.write(storage.make_folder(job["model"]))
     others = [sorted(_registered(model)) for model in ranked[1:]]
     return {"models": [model.num_reg_images() for model in ranked], "others": others, **facts(best, job["seed"])}

@@ -15,6 +15,9 @@ from typing import IO, Any
 
 Report = Callable[[int, int], None]
 
+OLDEST = 4
+"""First version of pycolmap whose functions are those used here."""
+
 
 def main(stage: str) -> int:
     """Run a stage; the status of the process."""
@@ -42,6 +45,7 @@ def _stage(name: str) -> Callable[[dict[str, Any], Report], dict[str, Any]]:
     import numpy  # noqa: F401  # before pycolmap, whose libraries must not come first
     import pycolmap
 
+    require_version(pycolmap.__version__)
     from gaussian_splatting.convert import features, mapping, matching, undistortion
 
     pycolmap.set_random_seed(0)
@@ -53,6 +57,14 @@ def _stage(name: str) -> Callable[[dict[str, Any], Report], dict[str, Any]]:
         "undistortion": undistortion.run,
     }
     return stages[name]
+
+
+def require_version(version: str) -> None:
+    """Raise SceneError for a pycolmap whose functions have other names."""
+    from gaussian_splatting.errors import SceneError
+
+    if int(version.partition(".")[0]) < OLDEST:
+        raise SceneError(f'pycolmap {version} is too old: pip install --upgrade "pycolmap>={OLDEST}"')
 
 
 def _own_stdout() -> IO[str]:

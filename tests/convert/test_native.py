@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gaussian_splatting import health
-from gaussian_splatting.convert import native
+from gaussian_splatting.convert import native, worker
 from gaussian_splatting.errors import SceneError
 
 
@@ -132,3 +132,9 @@ def test_the_worker_imports_no_pillow():
         pytest.skip("needs the extra 'convert'")
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_an_old_pycolmap_is_refused_with_the_cure():
+    worker.require_version("4.0.0")
+    with pytest.raises(SceneError, match=r'pycolmap 3\.13\.0 is too old: pip install --upgrade "pycolmap>=4"'):
+        worker.require_version("3.13.0")
