@@ -43,6 +43,9 @@ def test_command_runs(line, folder, monkeypatch):
     module, arguments = importlib.import_module(words[2]), words[3:]
     if words[2].endswith(".train") and "--help" not in arguments:
         arguments = [*without_length(arguments), "-i", "12", "--quiet"]
+    if words[2].endswith(".viewer"):
+        pytest.importorskip("viser", reason="the viewer needs the extra 'viewer'")
+        arguments = [*arguments, "--port", "0", "--stop_after", "0.5"]  # it would serve for ever
     monkeypatch.chdir(folder)
     assert module.main(arguments) == 0
 
