@@ -24,6 +24,9 @@ def run(job: dict[str, Any], report: Report) -> dict[str, Any]:
         todo = [file for file in files if file in wanted and found[file] is None]
         _extract(database, job, todo, mask_folder, lambda done: report(done, len(files)), len(files) - len(todo))
     _, found = _state(database)
+    skipped = [file for file in files if found[file] is None]
+    if skipped:
+        raise RuntimeError(f"no features were looked for in {', '.join(skipped[:8])}")
     with pycolmap.Database.open(database) as opened:
         cameras = {camera.camera_id: camera for camera in opened.read_all_cameras()}
         priors = {str(key): cameras[key].mean_focal_length() for key in cameras if cameras[key].has_prior_focal_length}
@@ -77,8 +80,8 @@ def _extract(
     for start in range(0, len(files), batch):
         chosen = files[start : start + batch]
         pycolmap.extract_features(
-            database, job["photos"], chosen, pycolmap.CameraMode.SINGLE, reader, options, device_of(job["device"])
-        )
+            database, job["photos"], chosen, pycolmap.CameraMode.AUTO, reader, options, device_of(job["device"])
+        )  # the cameras are in the database; SINGLE would skip pictures of other sizes in a batch
         tick(before + start + len(chosen))
 
 

@@ -170,3 +170,29 @@ def test_photos_of_different_places_have_no_poses(tmp_path):
         save_photo(tmp_path / "in" / f"{number}.jpg", textured(200, 150, seed=number))
     with pytest.raises(SceneError, match=re.escape("no two photos show the same thing")):
         convert_scene(tmp_path / "in", tmp_path / "scene", say=lambda text: None)
+
+
+def test_cameras_of_other_sizes_and_empty_pictures_have_their_features(demo_scene, tmp_path):
+    """Two sizes in one batch, and a picture without any texture, which has features: none."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    files = []
+    for number, path in enumerate(demo_photos(demo_scene, tmp_path / "in", 4)):
+        image = Image.open(path).resize((360, 270) if number % 2 else (240, 180))
+        image.save(folder / f"{number}.jpg")
+        files.append((f"{number}.jpg", image.size))
+    Image.new("RGB", (240, 180)).save(folder / "4.jpg")
+    groups = [
+        {"files": [file for file, other in files if other == size], "model": "SIMPLE_RADIAL", "width": size[0],
+         "height": size[1], "focal": None} for size in ((360, 270), (240, 180))
+    ]  # fmt: skip
+    groups[1]["files"].append("4.jpg")
+    job = {
+        "database": str(tmp_path / "d.db"), "photos": str(folder), "masks": str(tmp_path), "masked": [],
+        "groups": groups, "max_features": 1000, "threads": 2, "device": "cpu", "seed": 0,
+    }  # fmt: skip
+    result = native.run_stage("features", job, tmp_path / "log.txt")
+    counts = result["features"]
+    assert counts.pop("4.jpg") == 0
+    assert len(counts) == 4 and min(counts.values()) > 100
+    assert len(set(result["cameras"].values())) == 2
