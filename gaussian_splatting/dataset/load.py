@@ -19,6 +19,7 @@ from gaussian_splatting.errors import SceneError
 
 DEPTH_UNIT = 2.0**16
 """`depth_params.json` holds scale and offset for depth pictures divided by this, whatever their bit depth."""
+LARGEST_DEPTH = 1e15
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def load_pictures(
     """Decodes everything that `view` names. Colours are averaged when they shrink; masks and depths keep their values.
 
     The mask is the view's mask file, else the alpha channel of its picture, unless that is coverage. Depths that are
-    not finite or negative are masked out, and so are pixels that the lens did not see.
+    negative, not finite, or beyond 1e15 or 1e-15 are masked out, and so are pixels that the lens did not see.
     """
     pixels = _pixel_map(view)
     colors, alpha = _colors(view, pixels, max_pixels) if view.image_path is not None else (None, None)
@@ -96,19 +97,19 @@ def _depth(view: View, pixels: PixelMap | None, max_pixels: int) -> tuple[np.nda
     if view.depth_path is None:
         return None, None
     depth = read_depth(view.depth_path, max_pixels)
-    valid = np.isfinite(depth) & (depth >= 0)
+    valid = _plausible(depth)
     depth[~valid] = 0
     if view.depth_unit is not None:
         valid &= depth > 0
         with np.errstate(over="ignore"):
             np.divide(1 / view.depth_unit, depth, out=depth, where=valid, casting="unsafe")
-        valid &= np.isfinite(depth)
+        valid &= _plausible(depth)
         depth[~valid] = 0
     if view.depth_scale is not None:
         scale, offset = view.depth_scale
         depth *= np.float32(scale / DEPTH_UNIT)
         depth += np.float32(offset)
-        valid &= depth >= 0
+        valid &= _plausible(depth)
         depth[~valid] = 0
     depth = _map_of_values(view, view.depth_path, depth, pixels)
     mask = None
@@ -118,6 +119,11 @@ def _depth(view: View, pixels: PixelMap | None, max_pixels: int) -> tuple[np.nda
         given = _mask(view, view.depth_mask_path, pixels, max_pixels)
         mask = given if mask is None else np.minimum(mask, given)
     return depth, _without_unseen(mask, view, pixels)
+
+
+def _plausible(depth: np.ndarray) -> np.ndarray:
+    """Where depths, inverse or not, are finite, not negative, and such that float32 holds their squares and inverses."""
+    return (depth == 0) | ((depth >= 1 / LARGEST_DEPTH) & (depth <= LARGEST_DEPTH))
 
 
 def _map_of_values(view: View, path: Path, values: np.ndarray, pixels: PixelMap | None) -> np.ndarray:

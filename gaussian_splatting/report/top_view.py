@@ -130,7 +130,8 @@ def _central(points: Floats, centers: Floats) -> NDArray[np.bool_]:
 def _background(plane: Plane, points: Floats, colors: Floats, weights: Floats) -> str:
     if len(points) == 0:
         return ""
-    cells = np.floor(plane.pixels(points) / 2).astype(np.int64)  # one cell is 2 by 2 pixels
+    places = np.clip(plane.pixels(points) / 2, -1e9, 1e9)  # one cell is 2 by 2 pixels; a stray point may lie anywhere
+    cells = np.floor(places).astype(np.int64)
     columns, rows = WIDTH // 2, HEIGHT // 2
     inside = ((cells >= 0) & (cells < (columns, rows))).all(axis=1) & (weights > 0.05)
     index = cells[inside, 1] * columns + cells[inside, 0]
