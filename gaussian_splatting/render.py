@@ -68,6 +68,10 @@ def add_render_flags(parser: argparse.ArgumentParser) -> None:
         "--lpips", choices=("auto", "alex", "vgg", "none"), default="auto",
         help="LPIPS network; auto: one whose weights are on this machine; alex and vgg may download theirs",
     )  # fmt: skip
+    parser.add_argument(
+        "--no_exposure", action="store_true",
+        help="leave out the exposures that were trained: pictures as if all cameras were exposed alike",
+    )  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -126,6 +130,7 @@ def render_run(folder: RunFolder, iteration: int, arguments: argparse.Namespace)
             alpha=arguments.alpha,
             max_pixels=arguments.max_pixels,
             antialiased=arguments.antialiased,
+            use_exposure=not arguments.no_exposure,
         )
         started = time.monotonic()
         rendering(
@@ -154,8 +159,10 @@ def prepare_rendering(
     alpha: AlphaUse | None = None,
     max_pixels: int | None = None,
     antialiased: bool = False,
+    use_exposure: bool = True,
 ) -> tuple[CameraDataset, GaussianModel]:
-    """The cameras to render and the Gaussians to render them from."""
+    """The cameras to render, with their trained exposures or without, and the Gaussians to render them from."""
+    from gaussian_splatting.dataset.trainable import FixedTrainableCameraDataset, TrainableCameraDataset
     from gaussian_splatting.errors import SceneError
     from gaussian_splatting.prepare import prepare_dataset, prepare_gaussians
 
@@ -164,6 +171,8 @@ def prepare_rendering(
         resolution=resolution, image_scale=image_scale, split=split, white_background=white_background,
         alpha=alpha, max_pixels=max_pixels,
     )  # fmt: skip
+    if isinstance(dataset, (FixedTrainableCameraDataset, TrainableCameraDataset)):
+        dataset.use_exposure = use_exposure
     if len(dataset) == 0:
         raise SceneError(f"{source}: no views in the split {split!r}; use --split all")
     gaussians = prepare_gaussians(sh_degree, source, device, trainable_camera, load_ply, backend)

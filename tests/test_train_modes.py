@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_run import make_scene, splat
 
 from gaussian_splatting import prepare, render, train
+from gaussian_splatting.picture_files import decode_picture
 from gaussian_splatting.run_folder import RunFolder
 
 SHORT = ("--quiet", "--threads", "1", "--densify_target_lower_bound", "0")
@@ -83,6 +85,18 @@ def test_cameras_of_a_file_are_split_and_reduced_in_training_and_rendering(scene
         assert render.main(["-d", str(second.path), "--split", split, "--overwrite", "--quiet"]) == 0
         results = json.loads((second.rendered(12) / "results.json").read_text())
         assert (results["views"], results["resolution"][0][0]) == (views, full[0]["width"] // 2)
+
+
+def test_a_run_is_rendered_with_its_exposures_and_without(scene, tmp_path):
+    folder = run(scene, tmp_path / "run", "--with", "exposure", *PLAIN)
+    halved = [entry | {"exposure": (0.5 * np.eye(3, 4)).tolist()} for entry in cameras_of(folder)]
+    folder.cameras.write_text(json.dumps(halved))
+    means = []
+    for flags in ((), ("--no_exposure",)):
+        assert render.main(["-d", str(folder.path), "--overwrite", "--quiet", "--lpips", "none", *flags]) == 0
+        pictures = sorted((folder.rendered(12) / "renders").glob("*.png"))
+        means.append(np.mean([decode_picture(path).mean() for path in pictures if "depth" not in path.stem]))
+    assert means[0] == pytest.approx(means[1] / 2, rel=0.02)
 
 
 def test_features_are_added_by_name(scene, tmp_path, capsys):
