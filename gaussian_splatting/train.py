@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaussian_splatting import commands
+from gaussian_splatting import commands, tensorboard_log
 from gaussian_splatting.determinism import fix_mkl_branch
 from gaussian_splatting.progress import say
 from gaussian_splatting.server_flags import require_viser
@@ -43,6 +43,8 @@ def train(arguments: argparse.Namespace) -> None:
 
     if arguments.viewer:
         require_viser()
+    if arguments.tensorboard:
+        tensorboard_log.require_tensorboard()
     cls = prepare.trainer_class(
         arguments.mode, arguments.load_ply, arguments.trainer, features(arguments), preset=arguments.preset
     )
@@ -168,13 +170,18 @@ def write_settings(arguments: argparse.Namespace, trainer: BaseTrainer, folder: 
     )
 
 
-def watched(run: TrainingRun, arguments: argparse.Namespace) -> AbstractContextManager[None]:
-    """Within, the run is shown in browsers when `--viewer` asks for it."""
-    if not arguments.viewer:
-        return nullcontext()
-    from gaussian_splatting.viewer.watch import watching
+@contextmanager
+def watched(run: TrainingRun, arguments: argparse.Namespace) -> Iterator[None]:
+    """Within, the run is shown in browsers when `--viewer` asks for it, and logged for TensorBoard."""
+    with ExitStack() as watchers:
+        if arguments.tensorboard:
+            known = run.trainer.curr_step if (run.folder.path / tensorboard_log.FOLDER).is_dir() else 0
+            watchers.enter_context(tensorboard_log.recording(run.folder, known))
+        if arguments.viewer:
+            from gaussian_splatting.viewer.watch import watching
 
-    return watching(run, arguments.host, arguments.port)
+            watchers.enter_context(watching(run, arguments.host, arguments.port))
+        yield
 
 
 def execute(

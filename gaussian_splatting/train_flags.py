@@ -66,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     watching = parser.add_argument_group("viewer")
     watching.add_argument("--viewer", action="store_true", help="show the training in the browser; changes no result")
     add_server_flags(watching)
+    run.add_argument("--tensorboard", action="store_true", help="log for TensorBoard too; changes no result")
     commands.add_common_flags(parser)
     option_flags.add_option_flags(parser, table)
     return parser

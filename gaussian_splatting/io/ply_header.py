@@ -86,8 +86,13 @@ def format_header(elements: tuple[PlyElement, ...], encoding: Encoding = "binary
     lines = ["ply", f"format {encoding} 1.0"]
     for element in elements:
         lines.append(f"element {element.name} {element.count}")
-        lines += [f"property {_TYPE_NAMES[column.number_type]} {column.name}" for column in element.properties]
+        lines += [f"property {_type_words(column)} {column.name}" for column in element.properties]
     return ("\n".join([*lines, "end_header"]) + "\n").encode("ascii")
+
+
+def _type_words(column: PlyProperty) -> str:
+    length = "" if column.length_type is None else f"list {_TYPE_NAMES[column.length_type]} "
+    return length + _TYPE_NAMES[column.number_type]
 
 
 class _HeaderParser:
