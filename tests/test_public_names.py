@@ -64,7 +64,7 @@ FLAGS = """
     --device --empty_cache_every_step --epochs --eval --help --host --image_scale --init --init_ply --iteration
     --iterations --load_camera --load_ply --max_gaussians --max_pixels --mode --no_depth_data --no_image_mask
     --option --overwrite --port --preset --quiet --resolution --resume --save_iterations --seed --sh_degree --source
-    --strict --threads --trainer --viewer --white_background --with --with_scale_reg -d -h -i -l -o -r -s -w
+    --strict --tensorboard --threads --trainer --viewer --white_background --with --with_scale_reg -d -h -i -l -o -r -s -w
 """.split()
 
 OPTIONS = {
