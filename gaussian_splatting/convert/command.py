@@ -102,5 +102,9 @@ def convert(arguments: argparse.Namespace) -> None:
         Path(arguments.source), destination, options, arguments.masks, overwrite=arguments.overwrite,
         show_progress=not arguments.quiet and not arguments.verbose, verbose=arguments.verbose,
     )  # fmt: skip
-    conversion.run()
+    try:
+        conversion.run()
+    except KeyboardInterrupt:
+        say("stopped; run the same command again to go on")
+        raise
     say(f"next: python -m gaussian_splatting.train -s {destination} -d out --mode densify")

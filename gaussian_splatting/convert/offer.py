@@ -22,7 +22,9 @@ def scene_of(source: str, *, convert: bool = False, show_progress: bool = False)
 
     path = Path(source)
     if path.name == "images" and is_marked(path.absolute().parent):
-        return source  # a folder too deep: those who read scenes say so
+        return source  # a folder too deep, or below too high: those who read scenes say so
+    if path.is_dir() and any(is_marked(inner) for inner in path.iterdir()):
+        return source
     destination = default_destination(path)
     # In a folder with input/ the marks of a scene may be those of a conversion that was killed.
     unfinished = destination == path and (path / FOLDER).is_dir() and not is_complete(path)

@@ -134,6 +134,15 @@ def test_a_conversion_killed_at_every_stage_ends_with_the_same_bytes(scene, phot
     assert digests(tmp_path / "again") == digests(scene)
 
 
+def test_an_interruption_says_how_to_go_on(photos, tmp_path, capsys, monkeypatch):
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(native, "run_stage", stopped)
+    assert main(["-s", str(photos[0]), "-d", str(tmp_path / "scene"), "--quiet"]) == 130
+    assert "stopped; run the same command again to go on" in capsys.readouterr().out
+
+
 def test_a_camera_that_turns_is_refused_with_the_reason(tmp_path, capsys):
     turning_photos(tmp_path / "turning")
     assert main(["-s", str(tmp_path / "turning"), "-d", str(tmp_path / "scene"), "--quiet"]) == 2

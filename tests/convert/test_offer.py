@@ -24,7 +24,11 @@ def photos(tmp_path) -> Path:
 
 
 def test_scenes_and_other_folders_are_left_to_their_readers(demo_scene, tmp_path):
-    for source in (demo_scene, demo_scene / "images", tmp_path, tmp_path / "nowhere"):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "truck").symlink_to(demo_scene)
+    (tmp_path / "data" / "cover.jpg").write_bytes(b"x")
+    (tmp_path / "empty").mkdir()
+    for source in (demo_scene, demo_scene / "images", tmp_path / "data", tmp_path / "empty", tmp_path / "nowhere"):
         assert scene_of(str(source), convert=True) == str(source)
 
 
