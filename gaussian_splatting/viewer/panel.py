@@ -100,7 +100,7 @@ class Panel:
         self._on_click(self.gui.add_button("Screenshot", color="blue"), self.screenshot)
 
     def _build_crop(self) -> None:
-        box = bounds(self.session.scene.model(None))
+        box = bounds(self.session.model)
         step = max(1e-4, float(np.ptp([box.low, box.high], axis=0).max()) / 500)
         self.crop = self.gui.add_checkbox("Crop", False, hint="show only Gaussians whose centres lie in the box")
         self.low = self.gui.add_vector3("From", box.low, step=step)
@@ -108,7 +108,7 @@ class Panel:
         self.outline = self.gui.add_checkbox("Show the box", True)
         for control in (self.crop, self.low, self.high, self.outline):
             self._on_change(control, self._crop_changed)
-        self._on_click(self.gui.add_button("Whole scene"), lambda: self._set_box(bounds(self._model())))
+        self._on_click(self.gui.add_button("Whole scene"), lambda: self._set_box(bounds(self.session.model)))
 
     def _bind_keys(self) -> None:
         session, step = self.session, np.radians(2.0)
@@ -195,6 +195,7 @@ class Panel:
         found = [NEWEST, *(str(number) for number in reversed(self.session.scene.iterations()))]
         if list(self.iteration.options) != found:
             self.iteration.options, self.iteration.visible = found, len(found) > 1
+            self.session.refresh()
         show(self.status, self._status(), "content")
         self.sync()
         if self.live is not None:
@@ -212,9 +213,6 @@ class Panel:
     def _shown_iteration(self) -> int | None:
         found = self.session.scene.iterations()
         return self.session.iteration or (found[-1] if found else None)
-
-    def _model(self) -> Any:
-        return self.session.scene.model(self.session.iteration)
 
     def _iteration_chosen(self) -> None:
         value = self.iteration.value

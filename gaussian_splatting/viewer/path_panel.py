@@ -85,7 +85,7 @@ class PathPanel:
         if not self.keys:
             raise SplatError("the path has no keys; stand somewhere and press Add key (K)")
         background = self.session.settings.background
-        device = self.session.scene.model(self.session.iteration).get_xyz.device
+        device = self.session.model.get_xyz.device
         cameras = tuple(key.camera(width, height, background, device) for key in self.keys)
         return CameraPath(cameras, float(self.seconds.value), int(self.fps.value), bool(self.closed.value))
 
@@ -137,10 +137,9 @@ class PathPanel:
     def film(self) -> None:
         """Render the path, with what is shown now, and send the film."""
         session, path = self.session, self.path(*SIZES[self.size.value])
-        model = session.scene.model(session.iteration)
         self.film_button.disabled, self.progress.visible = True, True
         try:
-            name, content = self.films.make(model, path, session.settings, self._progressed)
+            name, content = self.films.make(session.model, path, session.settings, self._progressed)
             if not session.closed:
                 session.client.send_file_download(name, content, save_immediately=True)
         finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from gaussian_splatting.scene_frame import Floats, look_at_point, up_direction
 from gaussian_splatting.splat_model import SPLAT_UP, home_views, model_from_splats
 
 MODELS_KEPT = 3
+LISTED_FOR = 1.0
 HOME_SIZE = (1280, 720)
 
 
@@ -94,6 +97,7 @@ class RunScene:
         self.background = (1.0, 1.0, 1.0) if settings.get("white_background") is True else (0.0, 0.0, 0.0)
         self._models: OrderedDict[int, GaussianModel] = OrderedDict()
         self._lock = threading.Lock()
+        self._listed: tuple[float, list[int]] = (-math.inf, [])
         newest = self.model(None)
         cameras = folder.cameras if cameras is None else cameras
         if cameras.is_file() or cameras != folder.cameras:
@@ -103,8 +107,11 @@ class RunScene:
             self._viewpoints = [Viewpoint(f"around {index + 1}", view) for index, view in enumerate(homes)]
 
     def iterations(self) -> list[int]:
-        """The iterations that hold a splat now."""
-        return self._folder.iterations()
+        """The iterations that hold a splat now, or did a second ago."""
+        now = time.monotonic()
+        if now - self._listed[0] > LISTED_FOR:
+            self._listed = now, self._folder.iterations()
+        return self._listed[1]
 
     def model(self, iteration: int | None) -> GaussianModel:
         """The Gaussians of an iteration; the last few are kept in memory."""

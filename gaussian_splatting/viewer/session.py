@@ -39,6 +39,8 @@ class Session:
         self._ask, self._pace, self._largest = ask, pace, largest
         self.settings = Settings(background=scene.background)
         self.iteration: int | None = scene.first
+        self.model = scene.model(scene.first)
+        """What is shown. It is read by whoever chooses it, never by the render worker: that would make all wait."""
         self.viewpoint: int | None = None
         self.pose: Pose | None = None
         self.roll = 0.0
@@ -83,13 +85,16 @@ class Session:
         self._ask(moving=True)
 
     def refresh(self) -> None:
-        """Draw again, because the Gaussians have changed."""
+        """Draw again, because the Gaussians may have changed."""
+        if self.iteration is None:
+            self.model = self.scene.model(None)
         self._ask(moving=False)
 
     def choose_iteration(self, iteration: int | None) -> None:
         """Show another iteration, None for the newest, from the same place."""
+        model = self.scene.model(iteration)
         with self._lock:
-            self.iteration = iteration
+            self.iteration, self.model = iteration, model
             self._pin(KEY_HELD)
         self._ask(moving=False)
 
@@ -170,12 +175,11 @@ class Session:
         """The camera of the client with a picture of this size."""
         pose = self.pose
         assert pose is not None, "the browser has not reported a camera yet"
-        device = self.scene.model(self.iteration).get_xyz.device
-        return pose.camera(width, height, self.settings.background, device)
+        return pose.camera(width, height, self.settings.background, self.model.get_xyz.device)
 
     def picture(self, width: int, height: int) -> Picture:
         """What the client sees, as a picture of this size."""
-        return self.stage.render(self.scene.model(self.iteration), self.camera(width, height), self.settings)
+        return self.stage.render(self.model, self.camera(width, height), self.settings)
 
     def draw(self, *, moving: bool, clients: int) -> None:
         """Render the newest state and send it: small and fast while `moving`, else in full."""
@@ -186,9 +190,8 @@ class Session:
         size = self._pace.size(*full) if moving else full
         started, scale = time.perf_counter(), self._pace.scale
         before = None if self.last is None else self.last.depths
-        settings, model = self.settings, self.scene.model(self.iteration)
         part = self._pace.part if moving else 1.0
-        picture = self.stage.render(model, self.camera(*size), settings, before, part=part)
+        picture = self.stage.render(self.model, self.camera(*size), self.settings, before, part=part)
         self._send(picture, MOVING_QUALITY if moving else STILL_QUALITY)
         if moving:
             self._pace.took(time.perf_counter() - started, scale, clients)

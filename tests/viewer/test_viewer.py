@@ -279,8 +279,13 @@ def test_the_cameras_are_drawn_and_lead_to_their_views(shown, browser):
     browser.press("Show the cameras")
     frustum = browser.find("CameraFrustumMessage", lambda message: message["name"] == "/cameras/5")
     assert frustum["props"]["aspect"] == pytest.approx(48 / 36)
-    handle = next(h for h in next(iter(shown._panels.values()))._frustums if h.name == "/cameras/5")
-    assert handle is not None
+    browser.find("CameraFrustumMessage", lambda message: message["name"] == "/cameras/8")  # the last one is there
+    click = {"ray_origin": (0.0,) * 3, "ray_direction": (0.0, 0.0, 1.0), "screen_pos": (0.5, 0.5)}
+    more = {"instance_index": None, "modifier": None, "owner": frustum.get("owner", "")}
+    browser.send("SceneNodeClickMessage", name="/cameras/5", **click, **more)
+    wait_until(lambda: session(shown).viewpoint == 5, "the view of the camera")
+    browser.press("Show the cameras")
+    browser.find("RemoveSceneNodeMessage", lambda message: message["name"] == "/cameras/8")
 
 
 def test_twenty_browsers_at_once(shown):
