@@ -17,15 +17,18 @@ from torch.nn.functional import pad
 from gaussian_splatting.errors import TrainingError
 
 _CACHED = 1 << 17  # elements of a tensor that stays in a CPU's cache
+_ROWS = 64
+_TINY = 1e-30  # less than any variance of numbers that differ
 
 
 def windowed_error(inverse_depth: Tensor, target: Tensor, weights: Tensor, radius: int, stride: int) -> Tensor:
-    """The mean over all pixels of all windows of |d - (g - g_c) sigma(d) / sigma(g) - d_c| times the weight.
+    """The mean over all pixels of all windows of |d - (a g + b)| times the weight, with a and b of the window.
 
-    d is `inverse_depth`, g is `target`, both [H, W]; c is the centre of the window and sigma the deviation within it.
-    Windows are (2 `radius` + 1)² pixels, one every `stride` pixels, without padding. Only the first d has a gradient:
-    the window's scale and centre are constants. The factor is 1 where sigma(g) vanishes. Statistics are over the valid
-    pixels, and a window whose centre is not valid counts as zero.
+    d is `inverse_depth`, g is `target`, both [H, W]. Windows are (2 `radius` + 1)² pixels, one every `stride` pixels,
+    without padding. a g + b has the mean of d in the window; a lies midway between the slope that fits the window best
+    and the one that fits the whole map best, and is not negative. A ratio of deviations in its place would grow with
+    the noise in d, and d with it. Only d has a gradient: a and b are constants. Statistics are over the valid pixels,
+    and a window whose centre is not valid counts as zero.
     """
     if radius < 1 or stride < 1:
         raise TrainingError(f"a window needs a radius and a stride of at least 1, found {radius} and {stride}")
@@ -46,13 +49,14 @@ class _WindowedError(torch.autograd.Function):
         rows, columns = ((length - size) // stride + 1 for length in depth.shape)
         limit = depth.numel() // 4 if depth.is_cuda else min(depth.numel() // 4, _CACHED)
         block = max(1, limit // (columns * stride * stride))
+        slope = _slope(depth, target, weights)
         total, gradient = depth.new_zeros(()), torch.zeros_like(depth)
         for first in range(0, rows, block):
             count = min(block, rows - first)
             strip = slice(first * stride, (first + count - 1) * stride + size)
             walk = _Walk(size, stride, count, columns)
             maps = [walk.split(values[strip]) for values in (depth, target, weights)]
-            error, derivative = _strip_error(maps, walk)
+            error, derivative = _strip_error(maps, walk, slope)
             total += error
             gradient[strip] += walk.join(derivative)[: strip.stop - strip.start, : depth.shape[1]]
         num_pixels = rows * columns * size * size
@@ -106,34 +110,51 @@ class _Walk:
         return slice(offset // self.stride, offset // self.stride + count)
 
 
-def _strip_error(maps: list[Tensor], walk: _Walk) -> tuple[Tensor, Tensor]:
+def _slope(depth: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """The slope, not negative, of the line that takes the whole target to the depth; a few rows at a time."""
+    rows = list(zip(*(values.split(_ROWS) for values in (depth, target, weights)), strict=True))
+    count = weights.sum().clamp_min(1)
+    mean_depth = sum((d * w).sum() for d, _, w in rows) / count
+    mean = sum((g * w).sum() for _, g, w in rows) / count
+    variance, covariance = depth.new_zeros(()), depth.new_zeros(())
+    for d, g, w in rows:
+        weighted = (g - mean) * w
+        variance += (weighted * (g - mean)).sum()
+        covariance += (weighted * (d - mean_depth)).sum()
+    return (covariance / variance.clamp_min(_TINY)).clamp_min(0)
+
+
+def _strip_error(maps: list[Tensor], walk: _Walk, slope: Tensor) -> tuple[Tensor, Tensor]:
     """The sum of the errors of the windows of a strip, and the derivative of it in each pixel of the split strip."""
     depth, target, weights = maps
-    centre_depth, centre_target = walk.centres(depth), walk.centres(target)
-    deviation = _deviation(target, weights, walk)
-    vanishing = deviation < torch.finfo(target.dtype).eps
-    scale = torch.where(vanishing, 1, _deviation(depth, weights, walk) / torch.where(vanishing, 1, deviation))
+    fitted, offset = _line(depth, target, weights, walk, slope)
     valid = (walk.centres(weights) > 0).to(depth)
     total, derivative = depth.new_zeros(()), torch.zeros_like(depth)
+    middle_depth, middle = walk.centres(depth), walk.centres(target)
     for step in walk.steps():
-        errors = (target[step] - centre_target).mul_(scale)
-        errors = torch.sub(depth[step], errors, out=errors).sub_(centre_depth)
+        errors = (target[step] - middle).mul_(fitted)
+        errors = torch.sub(depth[step] - middle_depth, errors, out=errors).sub_(offset)
         signs = errors.sign().mul_(weights[step]).mul_(valid)
         total += errors.mul_(signs).sum()
         derivative[step] += signs
     return total, derivative
 
 
-def _deviation(values: Tensor, weights: Tensor, walk: _Walk) -> Tensor:
-    """The unbiased standard deviation [rows, columns] within each window."""
-    centre = walk.centres(values)
-    count, first, second = (torch.zeros_like(centre) for _ in range(3))
+def _line(depth: Tensor, target: Tensor, weights: Tensor, walk: _Walk, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """Slope and offset [rows, columns] of each window's line, both maps relative to the centre of the window."""
+    # Moments about the centre of the window, not about zero: those would cancel where depths hardly differ.
+    middle_depth, middle = walk.centres(depth), walk.centres(target)
+    count, first, second, depths, products = (torch.zeros_like(middle) for _ in range(5))
     for step in walk.steps():
-        # Moments about the centre of the window, not about zero: those would cancel where depths hardly differ.
-        differences = values[step] - centre
+        differences, others = target[step] - middle, depth[step] - middle_depth
         weighted = differences * weights[step]
         count += weights[step].sum(dim=(0, 1))
         first += weighted.sum(dim=(0, 1))
-        second += weighted.mul_(differences).sum(dim=(0, 1))
-    variance = (second - first * first / count.clamp_min(1)) / (count - 1).clamp_min(1)
-    return variance.clamp_min(0).sqrt()
+        second += differences.mul_(weighted).sum(dim=(0, 1))
+        products += weighted.mul_(others).sum(dim=(0, 1))
+        depths += others.mul_(weights[step]).sum(dim=(0, 1))
+    count = count.clamp_min(1)
+    variance = (second - first * first / count).clamp_min(0)
+    own = (products - first * depths / count) / variance.clamp_min(_TINY)
+    fitted = (0.5 * (own + slope)).clamp_min(0)
+    return fitted, (depths - fitted * first) / count

@@ -35,18 +35,19 @@ def unfolded_error(depth: Tensor, target: Tensor, weights: Tensor, radius: int, 
     def windows(values: Tensor) -> Tensor:
         return torch.nn.functional.unfold(values[None, None], size, stride=stride)[0]  # [size², windows]
 
-    def deviation(values: Tensor, valid: Tensor) -> Tensor:
-        count = valid.sum(0)
-        mean = (values * valid).sum(0) / count.clamp_min(1)
-        return (((values - mean) ** 2 * valid).sum(0) / (count - 1).clamp_min(1)).sqrt()
+    def moments(d: Tensor, g: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Means of d and g, and the slope of the line from g to d, along the first dimension."""
+        count = m.sum(0).clamp_min(1)
+        mean_d, mean_g = (d * m).sum(0) / count, (g * m).sum(0) / count
+        covariance = ((d - mean_d) * (g - mean_g) * m).sum(0)
+        return mean_d, mean_g, covariance / ((g - mean_g) ** 2 * m).sum(0).clamp_min(1e-30)
 
+    whole = moments(*(values.flatten() for values in (depth, target, weights)))[2].clamp_min(0)
     d, g, m = windows(depth), windows(target), windows(weights)
-    middle = size * size // 2
-    sigma_d, sigma_g = deviation(d, m), deviation(g, m)
-    eps = torch.finfo(target.dtype).eps
-    scale = torch.where(sigma_g < eps, 1, sigma_d / sigma_g.clamp_min(eps)).detach()
-    expected = (g - g[middle]) * scale + d[middle].detach()
-    return ((d - expected).abs() * m * (m[middle] > 0)).mean()
+    mean_d, mean_g, own = moments(d, g, m)
+    slope = (0.5 * (own + whole)).clamp_min(0)
+    expected = ((g - mean_g) * slope + mean_d).detach()
+    return ((d - expected).abs() * m * (m[size * size // 2] > 0)).mean()
 
 
 @pytest.mark.parametrize("masked", [False, True])
