@@ -1,10 +1,13 @@
 """Times one training step of the CPU backend: render, loss, backward, Adam.
 
     python tools/bench_cpu.py --scene garden --threads 2 [--repeats 15] [--json]
+    python tools/bench_cpu.py --sweep [--numbers 10000 100000] [--heights 270 540] [--json] [--plot cost.svg]
 
 Beside a copy of the prototype (shared/prototype/cpu beside the checkout) its step is timed in the same run, in turns
 with ours. Times are medians in milliseconds; `cpu` is processor time of all threads, which a busy machine disturbs
-less. Peak memory is measured in a process of its own, above what Python with torch takes.
+less. Peak memory is measured in a process of its own, above what Python with torch takes. Also reported: a picture
+without gradients, (Gaussian, pixel) pairs per pixel, and GFLOP/s of the blending kernels beside the measured peak of
+fused multiply-adds. `--sweep` measures scenes of many sizes instead, see `bench_sweep`.
 """
 
 from __future__ import annotations
@@ -20,6 +23,10 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench_scenes import BenchScene
 
 ROOT = Path(__file__).resolve().parents[1]
 PROTOTYPE = ROOT.parent / "shared" / "prototype" / "cpu"
@@ -47,13 +54,20 @@ def stages(marks: list[tuple[float, float]]) -> list[float]:
 def our_step(name: str, threads: int) -> Step:
     """One step through the public calls, on raw parameters."""
     import bench_scenes
+
+    from gaussian_splatting.rasterizer import cpu
+
+    cpu.set_num_threads(threads)
+    return step_of(bench_scenes.load(name))
+
+
+def step_of(scene: BenchScene) -> Step:
+    """One step on the raw parameters of a scene."""
     import numpy as np
     import torch
 
     from gaussian_splatting.rasterizer import cpu
 
-    cpu.set_num_threads(threads)
-    scene = bench_scenes.load(name)
     parameters, view = scene.parameters(), scene.view()
     target = torch.rand(scene.height, scene.width, 3).permute(2, 0, 1)
     leaves = list(vars(parameters).values())
@@ -137,6 +151,29 @@ def measure(steps: dict[str, Step], repeats: int) -> dict[str, dict[str, float]]
     }
 
 
+def peak_bytes() -> int:
+    """The most memory that this process has had."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def rates(name: str, threads: int, repeats: int) -> dict[str, Any]:
+    """Pictures without gradients, pairs and GFLOP/s of one scene."""
+    import bench_scenes
+    import bench_work
+
+    scene = bench_scenes.load(name)
+    parameters, view = scene.parameters(), scene.view()
+    peak = bench_work.fma_peak(threads)
+    work = bench_work.measure_work(parameters, view, repeats)
+    picture = bench_work.picture_seconds(parameters, view, repeats)
+    return {"picture_ms": 1e3 * picture, "pictures_per_second": 1 / picture, "fma_peak_gflops": peak} | {
+        "blend_of_peak": work.blend_gflops / peak,
+        "blend_backward_of_peak": work.blend_backward_gflops / peak,
+        **work.as_dict(),
+    }
+
+
 def peak_memory_mb(name: str, threads: int) -> float:
     """Peak resident memory of some of our steps above that of Python with torch and numba."""
     code = (
@@ -146,8 +183,7 @@ def peak_memory_mb(name: str, threads: int) -> float:
         "before = psutil.Process().memory_info().rss\n"
         f"step = bench_cpu.our_step({name!r}, {threads})\n"
         "for _ in range(4): step()\n"
-        "peak = next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')) * 1024\n"
-        "print((peak - before) / 2**20)\n"
+        "print((bench_cpu.peak_bytes() - before) / 2**20)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "tools")
     return float(done.stdout.split()[-1])
@@ -156,6 +192,7 @@ def peak_memory_mb(name: str, threads: int) -> float:
 def arguments() -> argparse.Namespace:
     """The command line."""
     import bench_scenes
+    import bench_sweep
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scene", choices=bench_scenes.NAMES, default="garden")
@@ -163,13 +200,32 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--no-prototype", action="store_true", help="time our step only")
     parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
+    parser.add_argument("--sweep", action="store_true", help="scenes of many sizes instead of --scene")
+    parser.add_argument("--numbers", type=int, nargs="+", default=bench_sweep.NUMBERS, help="Gaussians of the sweep")
+    parser.add_argument("--heights", type=int, nargs="+", default=tuple(bench_sweep.SIZES), choices=bench_sweep.SIZES)
+    parser.add_argument("--plot", type=Path, help="SVG of the sweep: cost against work")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser.parse_args()
+
+
+def main_sweep(options: argparse.Namespace) -> None:
+    """Measure scenes of many sizes."""
+    import bench_sweep
+
+    from gaussian_splatting.io import storage
+
+    cells = bench_sweep.sweep(options.numbers, options.heights, options.threads, options.repeats)
+    if options.plot is not None:
+        storage.write_text(options.plot, bench_sweep.plot(cells))
+    print(json.dumps(cells) if options.json else bench_sweep.table(cells))
 
 
 def main() -> None:
     """Measure and print."""
     options = arguments()
+    if options.sweep:
+        main_sweep(options)
+        return
     import torch
 
     torch.set_num_threads(1)
@@ -186,13 +242,14 @@ def main() -> None:
         result |= measure(steps, options.repeats)
     if "prototype" in result:
         result["ratio"] = {key: result["ours"][key] / result["prototype"][key] for key in ("total_ms", "cpu_ms")}
+    result["rates"] = rates(options.scene, options.threads, options.repeats)
     if not options.no_memory:
         result["peak_memory_mb"] = peak_memory_mb(options.scene, options.threads)
     if options.json:
         print(json.dumps(result))
         return
     print(f"{options.scene}, {options.threads} threads, medians of {options.repeats}")
-    for name in ("ours", "prototype", "ratio"):
+    for name in ("ours", "prototype", "ratio", "rates"):
         if name in result:
             print(f"  {name:10}", "  ".join(f"{key} {value:.2f}" for key, value in result[name].items()))
     if "peak_memory_mb" in result:

@@ -39,6 +39,7 @@ class RasterView:
     near_plane: float = 0.01
     far_plane: float = 1e10
     eps2d: float = 0.3
+    absgrad: bool = False  # backward also puts the sums of absolute gradients into `means2d.absgrad`
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gaussian_splatting.rasterizer import cpu
-from gaussian_splatting.rasterizer.cpu.workspace import Workspace
+from gaussian_splatting.rasterizer.cpu.workspace import Workspace, workspace
 
 
 def setup(seed: int = 0):
@@ -150,6 +150,22 @@ def test_a_picture_without_gradients_between_forward_and_backward_does_no_harm()
             render(setup(seed)[0], view)
     loss_of(out).backward()
     assert all(torch.equal(leaf.grad, expected[name]) for name, leaf in named.items())
+
+
+def test_a_picture_without_gradients_is_the_same_and_takes_no_buffers_for_them() -> None:
+    named, view = setup()
+    expected = render(named, view)
+    kept = [value.detach().clone() for value in (expected.colors, expected.alphas, expected.depth, expected.radii)]
+    del expected
+    workspace.release()
+    before = {name for (name, _), buffers in workspace._buffers.items() if buffers}
+    with torch.no_grad():
+        out = render(named, view)
+    found = (out.colors, out.alphas, out.depth, out.radii)
+    assert all(torch.equal(one, other) for one, other in zip(found, kept, strict=True))
+    taken = {name for (name, _), buffers in workspace._buffers.items() if buffers} - before
+    assert {"records", "slots"} <= taken
+    assert not taken & {"targets", "blocks", "gradient_records", "contributes", "means2d_gradient"}
 
 
 def test_parameters_changed_between_forward_and_backward_are_noticed() -> None:

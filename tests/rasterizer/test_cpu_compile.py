@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import cpu_scenes
+import numpy as np
 import pytest
 import torch
 
@@ -80,6 +81,56 @@ def test_a_full_disk_costs_the_cache_only(tmp_path: Path) -> None:
         "c.IndexDataCacheFile.save = fail\n" + TINY
     )
     assert "No space left on device" in python(code, NUMBA_CACHE_DIR=str(tmp_path))
+
+
+def test_a_read_only_home_costs_time_but_works(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    code = (
+        "import numba.core.caching as c\n"
+        "def fail(self): raise OSError(30, 'Read-only file system')\n"
+        "names = ('InTreeCacheLocator', '_InTreeCacheLocator')\n"
+        "locator = next(getattr(c, name) for name in names if hasattr(c, name))\n"
+        "locator.ensure_cache_path = fail\n" + TINY
+    )
+    home = {name: str(blocked / "cache") for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA")}
+    printed = python(code, **home)
+    assert "hits 0" in printed
+    assert "compiled kernels are not cached" in printed
+
+
+def test_processes_that_compile_at_the_same_time_share_one_cache(tmp_path: Path) -> None:
+    """Each writes what it compiled under a name of its own and moves it into place: nobody reads half a kernel."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "NUMBA_CACHE_DIR": str(tmp_path)}
+    running = [
+        subprocess.Popen([sys.executable, "-c", TINY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+        for _ in range(4)
+    ]
+    for process in running:
+        printed, errors = process.communicate()
+        assert process.returncode == 0, errors
+        assert b"hits" in printed
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix not in (".nbi", ".nbc")]
+    assert "hits 1 misses 0" in python(TINY, NUMBA_CACHE_DIR=str(tmp_path))
+
+
+def test_the_garbage_collector_rests_only_while_kernels_are_compiled() -> None:
+    import gc
+
+    from gaussian_splatting.rasterizer.cpu.jit import kernel
+
+    def double(values):
+        for index in range(values.shape[0]):
+            values[index] *= 2.0
+
+    twice, values = kernel(double), np.ones(3, np.float32)
+    assert gc.isenabled()
+    twice(values)
+    assert gc.isenabled()
+    assert values.tolist() == [2, 2, 2]
+    with pytest.raises(TypeError):
+        twice("nothing that has a shape", 1)
+    assert gc.isenabled()
 
 
 def test_every_kernel_is_compiled_for_one_signature() -> None:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
     from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
 
+ABSOLUTE_GRADIENTS = True
+"""Whether `render_gaussians` knows `RasterView.absgrad`."""
+
 __all__ = [
+    "ABSOLUTE_GRADIENTS",
     "adam_step",
     "fused_photometric",
     "get_num_threads",

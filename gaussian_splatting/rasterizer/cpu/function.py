@@ -32,6 +32,7 @@ class Rendering:
     means2d: Tensor  # [N, 2] pixels
     frame: Frame
     wants_gradient: bool
+    absolute: Tensor | None = None  # [N, 2] where the sums over pixels of |d loss / d means2d| are added
 
     def attach(self, leaf: Tensor) -> tuple[Tensor, ...]:
         """The images with the graph attached; the gradient by pixel positions goes to `leaf`."""
@@ -124,7 +125,7 @@ class _Rasterize(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         # The frame is saved like a tensor, so that its buffers are free again when autograd is done with the graph.
         ctx.save_for_backward(*inputs[1:], *rendering.images, rendering.transmittances, *rendering.frame.to_tensors())
-        ctx.settings = rendering.settings
+        ctx.settings, ctx.absolute = rendering.settings, rendering.absolute
         return rendering.images
 
     @staticmethod
@@ -135,8 +136,14 @@ class _Rasterize(torch.autograd.Function):
         frame = Frame.from_tensors(saved[13:], settings, shape)
         image_grads = Images(*(NO_FLOATS if grad is None else flat(grad) for grad in (*output_grads, None)))
         grads, arrays = gradient_buffers(inputs)
-        pixel_grads = PixelGradients(workspace.take("means2d_gradient", 2 * shape.num_gaussians), NO_FLOATS)
+        size, absolute = 2 * shape.num_gaussians, ctx.absolute
+        pixel_grads = PixelGradients(
+            workspace.take("means2d_gradient", size),
+            NO_FLOATS if absolute is None else workspace.take("absolute_gradient", size),
+        )
         pose = backward(frame, gaussians, images, image_grads, grads, pixel_grads, wants_pose=wants[6])
+        if absolute is not None:
+            absolute.add_(torch.from_numpy(pixel_grads.absolute).view(-1, 2))
         results: list[Tensor | None] = [
             torch.from_numpy(array).view(x.shape) for array, x in zip(arrays, inputs[:6], strict=False)
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from gaussian_splatting.errors import BackendError
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
 from gaussian_splatting.rasterizer.cpu.function import check_inputs, render_view
@@ -40,6 +42,9 @@ def render_gaussians(parameters: GaussianParameters, view: RasterView) -> Raster
         settings,
     )
     means2d = rendering.means2d.requires_grad_(rendering.wants_gradient)
+    if view.absgrad and rendering.wants_gradient:
+        rendering.absolute = torch.zeros_like(means2d)
+        means2d.absgrad = rendering.absolute  # pyright: ignore[reportAttributeAccessIssue]
     colors, alphas, depth, inverse_depth = rendering.attach(means2d)
     return RasterOutput(colors, alphas, depth, inverse_depth, rendering.radii, means2d)
 

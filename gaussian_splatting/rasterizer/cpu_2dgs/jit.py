@@ -10,7 +10,7 @@ from typing import Any
 
 from numba import njit
 
-from gaussian_splatting.rasterizer.cpu.jit import OPTIONS, SIMD_VERSION, _VersionedCache, helper
+from gaussian_splatting.rasterizer.cpu.jit import OPTIONS, SIMD_VERSION, _VersionedCache, compiled_in_peace, helper
 
 __all__ = ["helper", "kernel"]
 
@@ -42,4 +42,4 @@ def kernel(function: Callable[..., Any]) -> Any:
         dispatcher._cache = _Cache(dispatcher.py_func)
     except (RuntimeError, AttributeError) as error:  # no writable folder, or a Numba whose cache is built differently
         logger.warning("compiled kernels are not cached and each process compiles them again: %s", error)
-    return dispatcher
+    return compiled_in_peace(dispatcher)

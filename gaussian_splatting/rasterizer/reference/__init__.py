@@ -8,4 +8,7 @@ from __future__ import annotations
 
 from gaussian_splatting.rasterizer.reference.api import rasterization, render_gaussians
 
-__all__ = ["rasterization", "render_gaussians"]
+ABSOLUTE_GRADIENTS = True
+"""Whether `render_gaussians` knows `RasterView.absgrad`."""
+
+__all__ = ["ABSOLUTE_GRADIENTS", "rasterization", "render_gaussians"]

@@ -100,11 +100,16 @@ def render_gaussians(parameters: GaussianParameters, view: RasterView) -> Raster
     ellipses = project(means, take, view.viewmat, lens)
     layout = Layout((len(means),), [ellipses.ids])
     means2d, (ellipses,) = layout.hold_positions([ellipses])
+    record = None
+    if view.absgrad and means2d.requires_grad:
+        sums = torch.zeros_like(means2d)
+        means2d.absgrad = sums  # pyright: ignore[reportAttributeAccessIssue]
+        record = sums, layout.rows[0]
     ids, depths = ellipses.ids, ellipses.depths[:, None]
     coefficients = torch.cat([parameters.features_dc[ids], parameters.features_rest[ids]], dim=1)
     centre = -view.viewmat[:3, :3].T @ view.viewmat[:3, 3]  # by contract the pose is rigid
     colors = view_colors(coefficients, means[ids], centre, view.sh_degree)
-    blended = blend(ellipses, torch.cat([colors, depths, 1 / depths], dim=-1), view.width, view.height)
+    blended = blend(ellipses, torch.cat([colors, depths, 1 / depths], dim=-1), view.width, view.height, record)
     color, depth, inverse_depth, transmittance = blended.split([3, 1, 1, 1], dim=-1)
     alphas = 1 - transmittance
     return RasterOutput(

@@ -1,0 +1,107 @@
+"""How much work a picture is, how fast the blending kernels do it, and how fast they could be at most."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterView
+from gaussian_splatting.rasterizer.cpu import frame as frames
+from gaussian_splatting.rasterizer.cpu import function, layout
+from gaussian_splatting.rasterizer.cpu.arguments import Images
+from gaussian_splatting.rasterizer.cpu.frame_backward import entry_gradients
+from gaussian_splatting.rasterizer.cpu.jit import kernel
+from gaussian_splatting.rasterizer.cpu.settings import RenderSettings
+from gaussian_splatting.rasterizer.cpu.simd import Array, splat
+from gaussian_splatting.rasterizer.cpu.simd_memory import load16, store16
+from gaussian_splatting.rasterizer.cpu.threads import run
+
+FORWARD_FLOP, BACKWARD_FLOP = 33, 60
+"""Floating-point operations for one Gaussian at one pixel, counted in the source; a fused multiply-add is two."""
+CHAINS, ROUNDS = 12, 2_000_000
+
+
+@dataclass(frozen=True)
+class Work:
+    """What blending one picture is, and how long it took."""
+
+    visible: int
+    entries: int  # Gaussians in tile lists
+    pairs: int  # (Gaussian, pixel) pairs in blocks to which the Gaussian contributes
+    pairs_per_pixel: float
+    blend_ms: float
+    blend_backward_ms: float
+    blend_gflops: float
+    blend_backward_gflops: float
+
+    def as_dict(self) -> dict[str, float]:
+        """By name."""
+        return asdict(self)
+
+
+@kernel
+def multiply_add(number: int, counter: Array, num_rounds: int, results: Array) -> None:
+    """As many independent fused multiply-adds as the processor can have under way."""
+    row = results[number]
+    scale, shift = load16(row, 0), load16(row, 16)
+    a = b = c = d = e = f = g = h = i = j = k = m = splat(np.float32(1.0))
+    for _ in range(num_rounds):
+        a, b, c, d = a * scale + shift, b * scale + shift, c * scale + shift, d * scale + shift
+        e, f, g, h = e * scale + shift, f * scale + shift, g * scale + shift, h * scale + shift
+        i, j, k, m = i * scale + shift, j * scale + shift, k * scale + shift, m * scale + shift
+    store16(row, 32, a + b + c + d + e + f + g + h + i + j + k + m)
+
+
+def fma_peak(num_threads: int = 1) -> float:
+    """Measured peak of fused multiply-adds, GFLOP/s."""
+    results = np.full((num_threads, 48), 0.5, np.float32)
+    seconds = median_seconds(lambda: run(multiply_add, num_threads, ROUNDS, results), repeats=7, best=True)
+    return 2 * layout.LANES * CHAINS * ROUNDS * num_threads / seconds / 1e9
+
+
+def median_seconds(call: Callable[[], Any], repeats: int, best: bool = False) -> float:
+    """How long a call takes, after one that does not count; with `best` the shortest time, not the median."""
+    call()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times) if best else statistics.median(times)
+
+
+def measure_work(parameters: GaussianParameters, view: RasterView, repeats: int) -> Work:
+    """Count and time the blending of one picture, forward and backward."""
+    settings = RenderSettings(view.K.double().numpy(), view.width, view.height, view.sh_degree, raw=True)
+    inputs = tuple(value.detach() for value in vars(parameters).values())
+    gaussians, shape = function.as_gaussians(inputs, settings)
+    camera, behind = frames.make_camera(view.viewmat, settings), view.background.numpy()
+    frame, images = frames.render(gaussians, shape, camera, view.width, view.height, behind, radii_stride=1)
+    gradients = Images(*(np.full_like(image, 1e-3) for image in images[:2]), *[function.NO_FLOATS] * (len(images) - 2))
+    forward = median_seconds(lambda: frames._blend(frame), repeats)
+    backward = median_seconds(lambda: entry_gradients(frame, images, gradients, absolute_too=False), repeats)
+    pairs = layout.LANES * int(np.unpackbits(frame.lists.blocks.view(np.uint8)).sum())
+    return Work(
+        visible=int(frame.projection.counts.sum()),
+        entries=frame.lists.slots.size,
+        pairs=pairs,
+        pairs_per_pixel=pairs / (view.width * view.height),
+        blend_ms=1e3 * forward,
+        blend_backward_ms=1e3 * backward,
+        blend_gflops=FORWARD_FLOP * pairs / forward / 1e9,
+        blend_backward_gflops=BACKWARD_FLOP * pairs / backward / 1e9,
+    )
+
+
+@torch.no_grad()
+def picture_seconds(parameters: GaussianParameters, view: RasterView, repeats: int) -> float:
+    """Median time of a picture without gradients."""
+    from gaussian_splatting.rasterizer import cpu
+
+    return median_seconds(lambda: cpu.render_gaussians(parameters, view), repeats)
