@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from gaussian_splatting.dataset.transforms import TransformsCameraDataset
     from gaussian_splatting.gaussian_model import GaussianModel
     from gaussian_splatting.trainer import (
+        BaseBestTrainer,
         BaseCameraTrainer,
+        BaseDefaultTrainer,
         BaseDensificationTrainer,
         BaseDepthTrainer,
         BaseFastTrainer,
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
         BaseSHLiftOpacityResetDensificationTrainer,
         BaseSHLiftTrainer,
         BaseTrainer,
+        BestTrainer,
         CameraTrainer,
+        DefaultTrainer,
         DepthCameraTrainer,
         DepthMCMCTrainer,
         DepthOpacityResetDensificationCameraTrainer,
@@ -92,7 +96,9 @@ _HOMES = {
 """Public name -> the module it comes from; every other name in `__all__` comes from `trainer`."""
 
 __all__ = [
+    "BaseBestTrainer",
     "BaseCameraTrainer",
+    "BaseDefaultTrainer",
     "BaseDensificationTrainer",
     "BaseDepthTrainer",
     "BaseFastTrainer",
@@ -106,12 +112,14 @@ __all__ = [
     "BaseSHLiftTrainer",
     "BaseScaleRegularizeTrainer",
     "BaseTrainer",
+    "BestTrainer",
     "Camera",
     "CameraDataset",
     "CameraTrainableGaussianModel",
     "CameraTrainer",
     "ColmapCameraDataset",
     "ColmapTrainableCameraDataset",
+    "DefaultTrainer",
     "DepthCameraTrainer",
     "DepthMCMCTrainer",
     "DepthOpacityResetDensificationCameraTrainer",

@@ -46,6 +46,7 @@ class GaussianModel(GaussianRows):
         self.scale_modifier = 1.0
         self.debug = False
         self.antialiasing = False
+        self.absolute_gradients = False
         self.scaling_activation, self.scaling_inverse_activation = torch.exp, torch.log
         self.opacity_activation, self.inverse_opacity_activation = torch.sigmoid, inverse_sigmoid
         self.rotation_activation = nn.functional.normalize
@@ -129,6 +130,7 @@ class GaussianModel(GaussianRows):
             sh_degree=self.active_sh_degree,
             background=camera.bg_color,
             antialiased=self.antialiasing,
+            absgrad=self.absolute_gradients,
             scale_modifier=self.scale_modifier,
         )
 
@@ -251,8 +253,12 @@ class GaussianModel(GaussianRows):
 
 
 def viewspace_gradient(means2d: Tensor, size: tuple[int, int]) -> Tensor:
-    """Screen gradients [N, 2] in normalised device coordinates, the unit of the densification thresholds."""
+    """Screen gradients [N, 2] in normalised device coordinates, the unit of the densification thresholds.
+
+    They are the sums of absolute gradients where the render was asked for those.
+    """
     gradient = getattr(means2d, "grad", None)
     if gradient is None:
         raise RuntimeError("there is no screen gradient yet; call backward() on a loss of this output first")
+    gradient = getattr(means2d, "absgrad", gradient)
     return gradient.reshape(-1, 2) * torch.tensor(size, dtype=gradient.dtype, device=gradient.device) * 0.5

@@ -12,7 +12,7 @@ from gaussian_splatting.options import Options, flat_options, nearest, scaled_to
 from gaussian_splatting.rasterizer import BACKENDS, surface_backend
 from gaussian_splatting.trainer import named, rules
 from gaussian_splatting.trainer.checks import LIMITS
-from gaussian_splatting.trainer.compose import compose
+from gaussian_splatting.trainer.compose import FEATURES, compose
 from gaussian_splatting.trainer.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -96,13 +96,14 @@ def imported_trainer(name: str) -> type[BaseTrainer]:
     if not colon:
         if name in named.NAMED:
             return named.NAMED[name]
-        raise SplatError(f"--trainer {name!r}: expected package.module:Class or one of {', '.join(named.NAMED)}")
+        near = f"for example {nearest(name, named.NAMED)}"
+        raise SplatError(f"--trainer {name!r}: expected package.module:Class or a named trainer, {near}")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise SplatError(f"--trainer {name!r}: {error}; the module must be importable from here") from error
     if not (isinstance(found, type) and issubclass(found, named.BaseTrainer)):
-        raise SplatError(f"--trainer {name!r}: {attribute} is not a subclass of BaseTrainer")
+        raise SplatError(f"--trainer {name!r}: {attribute} is not a subclass of BaseTrainer; derive it from one")
     return found
 
 
@@ -228,8 +229,8 @@ def scaled_options(cls: type[BaseTrainer], iterations: int, explicit: Mapping[st
 
 
 def all_option_groups() -> dict[str, Options]:
-    """The option groups of every named trainer, for the flags of the command line."""
+    """The option groups of every feature and every named trainer, for the flags of the command line."""
     groups: dict[str, Options] = {}
-    for cls in named.NAMED.values():
+    for cls in (*FEATURES.values(), *named.NAMED.values()):
         groups |= rules.option_groups(cls)
     return groups

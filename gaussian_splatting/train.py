@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gaussian_splatting.gaussian_model import GaussianModel
     from gaussian_splatting.resume import ClaimedFolder
     from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.time_plan import TimePlan
     from gaussian_splatting.trainer.base import BaseTrainer
     from gaussian_splatting.training import TrainingRun
 
@@ -58,21 +60,25 @@ def train(arguments: argparse.Namespace) -> None:
     with claimed(arguments.destination, arguments.resume, arguments.overwrite, say) as claim:
         device = commands.chosen_device(arguments)
         cameras, held_out = load_scene(arguments, device, cls.trains_cameras)
-        iterations = run_length(arguments, len(cameras))
-        gaussians = prepare.prepare_gaussians(
-            arguments.sh_degree, arguments.source, device, cls.trains_cameras, load_ply=arguments.load_ply,
-            backend=prepare.backend_of_trainer(cls, arguments.backend), seed=arguments.seed,
-            init=arguments.init or "points", init_ply=arguments.init_ply, cameras=cameras,
-        )  # fmt: skip
-        gaussians.antialiasing = arguments.antialiased
-        length = claim.schedule_length or iterations
-        trainer = prepare.prepare_trainer(
-            gaussians, cameras, arguments.mode, configs=options, trainer=cls, iterations=length, seed=arguments.seed
-        )
+
+        def make(length: int) -> BaseTrainer:
+            gaussians = prepare.prepare_gaussians(
+                arguments.sh_degree, arguments.source, device, cls.trains_cameras, load_ply=arguments.load_ply,
+                backend=prepare.backend_of_trainer(cls, arguments.backend), seed=arguments.seed,
+                init=arguments.init or "points", init_ply=arguments.init_ply, cameras=cameras,
+            )  # fmt: skip
+            gaussians.antialiasing = arguments.antialiased
+            return prepare.prepare_trainer(
+                gaussians, cameras, arguments.mode, configs=options, trainer=cls, iterations=length, seed=arguments.seed
+            )
+
+        plan, iterations, length = planned(arguments, claim, cameras, make)
+        trainer = make(length)
         saves = [7_000, 30_000] if arguments.save_iterations is None else arguments.save_iterations
         run = TrainingRun(
             trainer, cameras, claim.run, iterations, saves, held_out, show_progress=not arguments.quiet, say=say,
             checkpoint_interval=arguments.checkpoint_interval, checkpoint_seconds=arguments.checkpoint_seconds,
+            plan=plan, explicit=options,
         )  # fmt: skip
         announce(trainer, cameras, iterations, length)
         settings = lambda: write_settings(arguments, trainer, claim.run, iterations)  # noqa: E731
@@ -127,6 +133,30 @@ def run_length(arguments: argparse.Namespace, num_views: int) -> int:
     if steps < 1:
         raise SplatError(f"the run has {steps} steps; give -i or --epochs a positive number")
     return steps
+
+
+def planned(
+    arguments: argparse.Namespace, claim: ClaimedFolder, cameras: CameraDataset, make: Callable[[int], BaseTrainer]
+) -> tuple[TimePlan | None, int, int]:
+    """The plan of --minutes if there is one, the steps of the run, and the length that its schedules begin with."""
+    from gaussian_splatting.resume import number_in
+    from gaussian_splatting.time_plan import TimePlan, first_length
+
+    if arguments.minutes is None:
+        iterations = run_length(arguments, len(cameras))
+        return None, iterations, claim.schedule_length or iterations
+    plan = TimePlan(60 * arguments.minutes)
+    if claim.found is not None:
+        return plan, number_in(claim.found, "iterations", 1), claim.schedule_length or 1
+    trial = time.monotonic()
+    cameras.preload()
+    length = first_length(make, cameras, plan.seconds)
+    plan.seconds -= time.monotonic() - trial
+    say(
+        f"{60 * arguments.minutes:.0f} s of training: about {length} steps, corrected on the way; another run of the "
+        "same time takes other steps and gives another result"
+    )
+    return plan, length, length
 
 
 def announce(trainer: BaseTrainer, cameras: CameraDataset, iterations: int, schedule_length: int) -> None:

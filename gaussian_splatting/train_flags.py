@@ -31,7 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
     kind.add_argument("--mode", default="base", choices=table["modes"], help="what is trained (default base)")
     kind.add_argument(
         "--preset", choices=table["presets"],
-        help="a recipe with its own length instead: fast (the quality of densify in a fifth of its time)",
+        help="a recipe with a length of its own instead: fast (seconds to minutes), default, best (highest quality); "
+        "-i and --minutes change the length",
     )  # fmt: skip
     run.add_argument("--trainer", help="a trainer of your own, package.module:Class, instead of --mode's")
     run.add_argument(
@@ -43,6 +44,11 @@ def build_parser() -> argparse.ArgumentParser:
     length.add_argument(
         "-i", "--iteration", "--iterations", type=int, default=None,
         help="steps (default 30000); step numbers of all schedules are scaled from a 30000-step run",
+    )  # fmt: skip
+    length.add_argument(
+        "--minutes", type=positive_minutes, metavar="M",
+        help="train for this time instead: the number of steps, and with it all schedules, follow; what was decided is "
+        "in the checkpoints, but another run of the same time takes other steps",
     )  # fmt: skip
     length.add_argument("--epochs", type=int, default=None, help="length in passes over the training views instead")
     run.add_argument("--save_iterations", type=int, nargs="+", default=None, help="steps to save at, besides the last")
@@ -96,6 +102,14 @@ def seconds(text: str) -> float:
     number = float(text)
     if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds of at least 0")
+    return number
+
+
+def positive_minutes(text: str) -> float:
+    """An argparse type: a finite number of minutes above 0."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes above 0")
     return number
 
 

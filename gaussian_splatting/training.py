@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,13 +23,16 @@ from gaussian_splatting.losses.metrics import psnr
 from gaussian_splatting.progress import progress_bar
 from gaussian_splatting.quality import BEST_PSNR
 from gaussian_splatting.rescue import explained
+from gaussian_splatting.time_plan import follow
 from gaussian_splatting.trainer.checks import finite_parameters, limit_on_gaussians
 from gaussian_splatting.trainer.snapshot import capture
+from gaussian_splatting.trainer.stretch import stretch
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
     from gaussian_splatting.dataset.dataset import CameraDataset
     from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.time_plan import TimePlan
     from gaussian_splatting.trainer.base import BaseTrainer
 
 LOG_INTERVAL = 10
@@ -51,6 +55,7 @@ class TrainingRun:
 
     A checkpoint is written at the start, every `checkpoint_interval` steps and `checkpoint_seconds` seconds (0: never
     for that reason), when a signal asks the run to stop, after an error, and at the end. `description` is kept in it.
+    With a `plan` the length follows the time; options named in `explicit` then stay where they are.
     """
 
     trainer: BaseTrainer
@@ -67,20 +72,29 @@ class TrainingRun:
     empty_cache_every_step: bool = False
     require_held: Callable[[], None] = lambda: None
     watcher: Watcher | None = None
+    plan: TimePlan | None = None
+    explicit: Collection[str] = ()
     seconds: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.checkpoints = CheckpointFolder(self.folder.checkpoints)
-        self._splat_steps = {step for step in self.save_iterations if 0 < step <= self.iterations} | {self.iterations}
-        self._picture_steps = picture_steps(self.iterations)
+        self._set_length(self.iterations)
         self._logs = [self.folder.metrics, self.folder.timing, self.folder.evaluations]
         self._recorded = self.trainer.curr_step
         self._inside = False
         self._limit = limit_on_gaussians(self.trainer)
 
+    def _set_length(self, iterations: int) -> None:
+        self.iterations = iterations
+        self._splat_steps = {step for step in self.save_iterations if 0 < step <= iterations} | {iterations}
+        self._picture_steps = picture_steps(iterations)
+
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Take over the values of a checkpoint, and bring the folder to what it was at that step."""
         resume.put_back(self.trainer, checkpoint)
+        decisions = follow(self.trainer, checkpoint, self.explicit)
+        if decisions:
+            self.description = {**self.description, "plan": [list(pair) for pair in decisions]}
         step = self._recorded = self.trainer.curr_step
         resume.truncate_logs(self._logs, step)
         timing = self.folder.read_timing()
@@ -111,9 +125,10 @@ class TrainingRun:
             self.save_checkpoint(first)
         started = saved = time.monotonic()
         with progress_bar(self.iterations, first, self.show_progress) as bar:
-            for loss, out in self.trainer.run(self.cameras, self.iterations):
+            for loss, out in self._steps():
                 self._inside, step, now = True, self.trainer.curr_step, time.monotonic()
                 self.seconds = before + now - started
+                self._revise(bar)
                 if step % LOG_INTERVAL == 0 or step == self.iterations:
                     bar.set_postfix_str(self._log(step, loss, out))
                 self._recorded = step
@@ -131,6 +146,23 @@ class TrainingRun:
                     waited = self.watcher.after_step(self.trainer, loss, lambda: wish.received is not None)
                     started, saved = started + waited, saved + waited
                 self._inside = False
+
+    def _steps(self) -> Iterator[tuple[torch.Tensor, dict[str, Any]]]:
+        """Every step up to the end, which a time plan may move on the way."""
+        while self.trainer.curr_step < self.iterations:
+            yield from itertools.islice(self.trainer.run(self.cameras, self.iterations), 1)
+
+    def _revise(self, bar: Any) -> None:
+        if self.plan is None:
+            return
+        step, old = self.trainer.curr_step, self.iterations
+        new = self.plan.revised(self.trainer, self.cameras, old, self.seconds)
+        if new != old:
+            stretch(self.trainer, step, old, new, self.explicit)
+            decisions = [*self.description.get("plan", []), [step, new]]
+            self.description = {**self.description, "iterations": new, "plan": decisions}
+            self._set_length(new)
+            bar.total = new
 
     def _log(self, step: int, loss: torch.Tensor, out: dict[str, Any]) -> str:
         self.require_held()

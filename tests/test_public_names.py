@@ -15,11 +15,12 @@ from gaussian_splatting.options import flat_options
 from gaussian_splatting.train_flags import build_parser
 
 PACKAGE = """
-    BaseCameraTrainer BaseDensificationTrainer BaseDepthTrainer BaseFastTrainer BaseMCMCTrainer
-    BaseOpacityResetDensificationCameraTrainer BaseOpacityResetDensificationTrainer BaseSHLiftCameraTrainer
-    BaseSHLiftMCMCTrainer BaseSHLiftOpacityResetDensificationCameraTrainer
-    BaseSHLiftOpacityResetDensificationTrainer BaseSHLiftTrainer BaseScaleRegularizeTrainer BaseTrainer Camera
-    CameraDataset CameraTrainableGaussianModel CameraTrainer ColmapCameraDataset ColmapTrainableCameraDataset
+    BaseBestTrainer BaseCameraTrainer BaseDefaultTrainer BaseDensificationTrainer BaseDepthTrainer
+    BaseFastTrainer BaseMCMCTrainer BaseOpacityResetDensificationCameraTrainer
+    BaseOpacityResetDensificationTrainer BaseSHLiftCameraTrainer BaseSHLiftMCMCTrainer
+    BaseSHLiftOpacityResetDensificationCameraTrainer BaseSHLiftOpacityResetDensificationTrainer
+    BaseSHLiftTrainer BaseScaleRegularizeTrainer BaseTrainer BestTrainer Camera CameraDataset
+    CameraTrainableGaussianModel CameraTrainer ColmapCameraDataset ColmapTrainableCameraDataset DefaultTrainer
     DepthCameraTrainer DepthMCMCTrainer DepthOpacityResetDensificationCameraTrainer
     DepthOpacityResetDensificationTrainer DepthSHLiftCameraTrainer DepthSHLiftMCMCTrainer
     DepthSHLiftOpacityResetDensificationCameraTrainer DepthSHLiftOpacityResetDensificationTrainer
@@ -34,24 +35,25 @@ PACKAGE = """
 """.split()
 
 TRAINER = """
-    BaseCameraTrainer BaseDensificationTrainer BaseDepthTrainer BaseFastTrainer BaseMCMCTrainer
-    BaseOpacityResetDensificationCameraTrainer BaseOpacityResetDensificationTrainer BaseSHLiftCameraTrainer
-    BaseSHLiftMCMCTrainer BaseSHLiftOpacityResetDensificationCameraTrainer
-    BaseSHLiftOpacityResetDensificationTrainer BaseSHLiftTrainer BaseScaleRegularizeTrainer BaseTrainer Budget
-    BudgetOptions CameraOptions CameraPoses CameraTrainer Cameras Densify DensifyOptions Depth
-    DepthCameraTrainer DepthDistortion DepthDistortionOptions DepthMCMCTrainer
-    DepthOpacityResetDensificationCameraTrainer DepthOpacityResetDensificationTrainer DepthOptions
-    DepthSHLiftCameraTrainer DepthSHLiftMCMCTrainer DepthSHLiftOpacityResetDensificationCameraTrainer
-    DepthSHLiftOpacityResetDensificationTrainer DepthSHLiftTrainer Exposure ExposureOptions FEATURES FastTrainer
-    GaussianRates MCMC MCMCOptions MCMCTrainer NormalCameraTrainer NormalConsistency NormalConsistencyOptions
-    NormalOpacityResetDensificationCameraTrainer NormalOpacityResetDensificationTrainer
-    NormalSHLiftCameraTrainer NormalSHLiftOpacityResetDensificationCameraTrainer
-    NormalSHLiftOpacityResetDensificationTrainer NormalSHLiftTrainer NormalTrainer Normals OpacityReset
+    AbsoluteGradients BaseBestTrainer BaseCameraTrainer BaseDefaultTrainer BaseDensificationTrainer
+    BaseDepthTrainer BaseFastTrainer BaseMCMCTrainer BaseOpacityResetDensificationCameraTrainer
+    BaseOpacityResetDensificationTrainer BaseSHLiftCameraTrainer BaseSHLiftMCMCTrainer
+    BaseSHLiftOpacityResetDensificationCameraTrainer BaseSHLiftOpacityResetDensificationTrainer
+    BaseSHLiftTrainer BaseScaleRegularizeTrainer BaseTrainer BestTrainer Budget BudgetOptions CameraOptions
+    CameraPoses CameraTrainer Cameras DefaultTrainer Densify DensifyOptions Depth DepthCameraTrainer
+    DepthDistortion DepthDistortionOptions DepthMCMCTrainer DepthOpacityResetDensificationCameraTrainer
+    DepthOpacityResetDensificationTrainer DepthOptions DepthSHLiftCameraTrainer DepthSHLiftMCMCTrainer
+    DepthSHLiftOpacityResetDensificationCameraTrainer DepthSHLiftOpacityResetDensificationTrainer
+    DepthSHLiftTrainer Exposure ExposureOptions FEATURES FastTrainer GaussianRates MCMC MCMCOptions MCMCTrainer
+    NormalCameraTrainer NormalConsistency NormalConsistencyOptions NormalOpacityResetDensificationCameraTrainer
+    NormalOpacityResetDensificationTrainer NormalSHLiftCameraTrainer
+    NormalSHLiftOpacityResetDensificationCameraTrainer NormalSHLiftOpacityResetDensificationTrainer
+    NormalSHLiftTrainer NormalTrainer Normals OpacityDecay OpacityDecayOptions OpacityReset
     OpacityResetDensificationCameraTrainer OpacityResetDensificationTrainer OpacityResetOptions
     PhotometricOptions PruneOptions RateRecipe RateRecipeOptions Resolution ResolutionOptions SHLift
     SHLiftCameraTrainer SHLiftMCMCTrainer SHLiftOpacityResetDensificationCameraTrainer
     SHLiftOpacityResetDensificationTrainer SHLiftOptions SHLiftTrainer ScaleRegularisation
-    ScaleRegularisationOptions State Trainer check_trainer compose per_gaussian
+    ScaleRegularisationOptions ShRest ShRestOptions State Trainer check_trainer compose per_gaussian
 """.split()
 
 MODES = """
@@ -62,27 +64,33 @@ MODES = """
 FLAGS = """
     --alpha --antialiased --backend --checkpoint_interval --checkpoint_seconds --convert --debug --destination
     --device --empty_cache_every_step --epochs --eval --help --host --image_scale --init --init_ply --iteration
-    --iterations --load_camera --load_ply --max_gaussians --max_pixels --mode --no_depth_data --no_image_mask
-    --option --overwrite --port --preset --quiet --resolution --resume --save_iterations --seed --sh_degree --source
-    --strict --tensorboard --threads --trainer --viewer --white_background --with --with_scale_reg -d -h -i -l -o -r -s -w
+    --iterations --load_camera --load_ply --max_gaussians --max_pixels --minutes --mode --no_depth_data
+    --no_image_mask --option --overwrite --port --preset --quiet --resolution --resume --save_iterations --seed
+    --sh_degree --source --strict --tensorboard --threads --trainer --viewer --white_background --with
+    --with_scale_reg -d -h -i -l -o -r -s -w
 """.split()
 
 OPTIONS = {
     "bg_color": None,
     "budget_curve": "linear",
-    "budget_density": 0.018,
+    "budget_density": 13.0,
+    "budget_exchange": 0.0,
     "budget_from_iter": 4500,
     "budget_interval": 60,
     "budget_opacity_threshold": 0.005,
+    "budget_score": "gradient",
+    "budget_score_views": 10,
     "budget_target": None,
     "budget_until_iter": 18000,
     "budget_upper_bound": 10000000,
     "camera_exposure_gauge_weight": 10.0,
+    "camera_exposure_length": 30000,
     "camera_exposure_lr_delay_mult": 0.01,
     "camera_exposure_lr_final": 0.0001,
     "camera_exposure_lr_init": 0.001,
     "camera_exposure_lr_max_steps": 30000,
     "camera_gauge_weight": 100.0,
+    "camera_length": 30000,
     "camera_position_lr_delay_mult": 0.01,
     "camera_position_lr_final": 1.6e-06,
     "camera_position_lr_init": 0.00016,
@@ -130,6 +138,10 @@ OPTIONS = {
     "mcmc_until_iter": 25000,
     "normal_consistency_from_iter": 7000,
     "normal_consistency_weight": 0.05,
+    "opacity_decay_factor": 0.98,
+    "opacity_decay_from_iter": 3000,
+    "opacity_decay_interval": 50,
+    "opacity_decay_until_iter": 18000,
     "opacity_lr": 0.025,
     "opacity_reset_from_iter": 3000,
     "opacity_reset_interval": 3000,
@@ -161,6 +173,8 @@ OPTIONS = {
     "scale_reg_weight": 0.1,
     "scaling_lr": 0.005,
     "sh_degree_up_interval": 1000,
+    "sh_rest_from_iter": 0,
+    "sh_rest_interval": 16,
 }
 """Every option of every trainer with its default."""
 

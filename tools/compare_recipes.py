@@ -6,9 +6,9 @@
 
 A scene is a name, a folder and flags of `train`; a recipe is a name and flags of `train`. Without any, the demo
 scene is compared under `densify -i 2000` and the presets. Every cell is one run of the command on its own, so that
-times are those of users. The first recipe is the reference of the ratios. Stopped and called again, it goes on with the cells
-that are missing; one that was cut short starts anew, since its time would be wrong. Results are in `results.jsonl`,
-`table.md` and `plot.svg` in the folder. Call it on an idle machine.
+times are those of users. The first recipe is the reference of the ratios. Stopped and called again, it goes on with
+the cells that are missing; one that was cut short starts anew, since its time would be wrong. Results are in
+`results.jsonl`, `table.md` and `plot.svg` in the folder. Call it on an idle machine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 Result = dict[str, Any]
 DEMO = f"demo={shlex.quote(str(ROOT / 'assets' / 'demo'))}"
-RECIPES = ("densify=--mode densify -i 2000", "fast=--preset fast")
+RECIPES = (
+    "densify=--mode densify -i 2000",
+    "fast=--preset fast",
+    "default=--preset default",
+    "best=--preset best",
+)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gaussian_splatting.trainer.absolute_gradients import AbsoluteGradients
 from gaussian_splatting.trainer.base import BaseTrainer, PhotometricOptions
 from gaussian_splatting.trainer.budget import Budget, BudgetOptions
 from gaussian_splatting.trainer.cameras import CameraOptions, CameraPoses, Cameras
@@ -13,7 +14,9 @@ from gaussian_splatting.trainer.distortion import DepthDistortion, DepthDistorti
 from gaussian_splatting.trainer.exposure import Exposure, ExposureOptions
 from gaussian_splatting.trainer.mcmc import MCMC, MCMCOptions
 from gaussian_splatting.trainer.named import (
+    BaseBestTrainer,
     BaseCameraTrainer,
+    BaseDefaultTrainer,
     BaseDensificationTrainer,
     BaseDepthTrainer,
     BaseFastTrainer,
@@ -26,7 +29,9 @@ from gaussian_splatting.trainer.named import (
     BaseSHLiftOpacityResetDensificationCameraTrainer,
     BaseSHLiftOpacityResetDensificationTrainer,
     BaseSHLiftTrainer,
+    BestTrainer,
     CameraTrainer,
+    DefaultTrainer,
     DepthCameraTrainer,
     DepthMCMCTrainer,
     DepthOpacityResetDensificationCameraTrainer,
@@ -57,18 +62,23 @@ from gaussian_splatting.trainer.named import (
     Trainer,
 )
 from gaussian_splatting.trainer.normals import NormalConsistency, NormalConsistencyOptions
+from gaussian_splatting.trainer.opacity_decay import OpacityDecay, OpacityDecayOptions
 from gaussian_splatting.trainer.opacity_reset import OpacityReset, OpacityResetOptions
 from gaussian_splatting.trainer.rate_recipe import RateRecipe, RateRecipeOptions
 from gaussian_splatting.trainer.rates import GaussianRates
 from gaussian_splatting.trainer.resolution import Resolution, ResolutionOptions
 from gaussian_splatting.trainer.scale_regularisation import ScaleRegularisation, ScaleRegularisationOptions
 from gaussian_splatting.trainer.sh_lift import SHLift, SHLiftOptions
+from gaussian_splatting.trainer.sh_rest import ShRest, ShRestOptions
 from gaussian_splatting.trainer.state import State, per_gaussian
 
 __all__ = [
     "FEATURES",
     "MCMC",
+    "AbsoluteGradients",
+    "BaseBestTrainer",
     "BaseCameraTrainer",
+    "BaseDefaultTrainer",
     "BaseDensificationTrainer",
     "BaseDepthTrainer",
     "BaseFastTrainer",
@@ -82,12 +92,14 @@ __all__ = [
     "BaseSHLiftTrainer",
     "BaseScaleRegularizeTrainer",
     "BaseTrainer",
+    "BestTrainer",
     "Budget",
     "BudgetOptions",
     "CameraOptions",
     "CameraPoses",
     "CameraTrainer",
     "Cameras",
+    "DefaultTrainer",
     "Densify",
     "DensifyOptions",
     "Depth",
@@ -120,6 +132,8 @@ __all__ = [
     "NormalSHLiftTrainer",
     "NormalTrainer",
     "Normals",
+    "OpacityDecay",
+    "OpacityDecayOptions",
     "OpacityReset",
     "OpacityResetDensificationCameraTrainer",
     "OpacityResetDensificationTrainer",
@@ -139,6 +153,8 @@ __all__ = [
     "SHLiftTrainer",
     "ScaleRegularisation",
     "ScaleRegularisationOptions",
+    "ShRest",
+    "ShRestOptions",
     "State",
     "Trainer",
     "check_trainer",

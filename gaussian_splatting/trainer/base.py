@@ -144,7 +144,19 @@ class BaseTrainer:
             views = [randomness.view_of_step(self.seed, self.curr_step + ahead, len(cameras)) for ahead in (1, 2, 3)]
             if prefetch is not None:
                 prefetch(views)
-            yield self.step(cameras[views[0]])
+            yield self.step(self.view(cameras, views[0]))
+
+    def view(self, cameras: Sequence[Camera] | CameraDataset, index: int) -> Camera:
+        """The camera that the next step begins with; a trainer that needs less than all pictures may ask for less."""
+        return cameras[index]
+
+    def picture_share(self, step: int) -> float:
+        """The part of the pixels of a picture that a step renders. For plans of time only."""
+        return 1.0
+
+    def expected_count(self, step: int) -> int:
+        """About how many Gaussians there will be at a step. For plans of time only."""
+        return len(self.model)
 
     def update_learning_rates(self) -> None:
         """Set the rate of every parameter group for the current step."""

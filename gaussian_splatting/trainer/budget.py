@@ -15,6 +15,7 @@ from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.budget_size import budget_of
 from gaussian_splatting.trainer.splitting import long_axis_children
 from gaussian_splatting.trainer.state import State, per_gaussian
+from gaussian_splatting.trainer.view_scores import contributions, error_scores, some_views
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
@@ -34,10 +35,17 @@ class BudgetOptions(Options):
     )
     upper_bound: int = option(10_000_000, "never exceed this many Gaussians", minimum=1)
     density: float = option(
-        0.018, "Gaussians per pixel of a picture, times the root of the number of views; for the budget", maximum=10.0
+        13.0, "Gaussians per root of the number of pixels of all views together; for the budget", maximum=1e6
     )
     curve: Literal["linear", "parabolic"] = option(
         "linear", "how the number grows: by as many at every refinement, or faster at first"
+    )
+    score: Literal["gradient", "error", "product"] = option(
+        "gradient", "who is split: where the screen gradient is large, where the error of some views is, or both"
+    )
+    score_views: int = option(10, "number of views that are looked at for errors and contributions", minimum=1)
+    exchange: float = option(
+        0.0, "fraction of the Gaussians that is split at least, in place of those that contribute least", maximum=0.5
     )
     opacity_threshold: float = option(0.005, "opacity below which a Gaussian is removed", maximum=1.0)
 
@@ -104,7 +112,11 @@ class Budget(BaseTrainer):
         done = min(1.0, max(0.0, (step - options.from_iter + options.interval) / span))
         risen = done if options.curve == "linear" else done * (2 - done)
         start, final = self.seen.start_count, self.seen.final_count
-        return min(options.upper_bound, max(start, start + round((final - start) * risen)))
+        return min(options.upper_bound, start + round((final - start) * risen))
+
+    def expected_count(self, step: int) -> int:
+        """The number that the curve allows."""
+        return self.allowed(step)
 
     def _refine_now(self) -> None:
         keep = self.model.get_opacity[:, 0] >= self.budget.opacity_threshold
@@ -114,18 +126,35 @@ class Budget(BaseTrainer):
                 f"all {len(keep)} Gaussians were to be pruned at step {self.curr_step}: their opacities are below "
                 f"{self.budget.opacity_threshold:g}. Lower budget_opacity_threshold, or check the scene"
             )
+        allowed = self.allowed(self.curr_step)
         score = torch.where(keep, self.score(), -1.0)
-        count = min(max(0, self.allowed(self.curr_step) - kept), int((score > 0).sum()))
-        split = torch.zeros_like(keep)
-        split[score.sort(descending=True, stable=True).indices[:count]] = True
+        wanted = max(allowed - kept, int(self.budget.exchange * allowed))
+        split = best(score, min(wanted, int((score > 0).sum())))
+        surplus = kept + int(split.sum()) - allowed
+        if surplus > 0:
+            keep = keep & ~best(torch.where(keep & ~split, -self.contribution(), -torch.inf), surplus)
         self._rebuild(keep & ~split, split)
         if len(self.model) > self.budget.upper_bound:
             self._cut_to(self.budget.upper_bound)
         self.seen.clear()
 
     def score(self) -> Tensor:
-        """How much every Gaussian asks to be split [N]: its mean screen gradient over the views that showed it."""
-        return self.seen.gradient / self.seen.views.clamp_min(1)
+        """How much every Gaussian asks to be split [N]."""
+        gradient = self.seen.gradient / self.seen.views.clamp_min(1)
+        if self.budget.score == "gradient" or self.dataset is None:
+            return gradient
+        error = error_scores(self.model, self.dataset, self._views("errors"))
+        return error if self.budget.score == "error" else gradient * error.sqrt()
+
+    def contribution(self) -> Tensor:
+        """How much every Gaussian shows in some views [N]; its opacity where there are no views to look at."""
+        if self.dataset is None:
+            return self.model.get_opacity[:, 0]
+        return contributions(self.model, self.dataset, self._views("contributions"))
+
+    def _views(self, purpose: str) -> list[int]:
+        assert self.dataset is not None
+        return some_views(self.dataset, self.budget.score_views, self.random(f"budget {purpose}"))
 
     def _rebuild(self, keep: Tensor, split: Tensor) -> None:
         kept, parts = keep.nonzero()[:, 0], split.nonzero()[:, 0]
@@ -139,3 +168,10 @@ class Budget(BaseTrainer):
         ranked = self.model.get_opacity[order, 0].sort(descending=True, stable=True).indices
         kept = order[ranked[:count]].sort().values
         self.model.change_rows(kept, torch.zeros_like(kept, dtype=torch.bool))
+
+
+def best(score: Tensor, count: int) -> Tensor:
+    """The `count` Gaussians of the highest score [N] as a mask [N]; among equals the first ones."""
+    chosen = torch.zeros(len(score), dtype=torch.bool, device=score.device)
+    chosen[score.sort(descending=True, stable=True).indices[:count]] = True
+    return chosen

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gaussian_splatting.options import nearest
+from gaussian_splatting.trainer.absolute_gradients import AbsoluteGradients
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.budget import Budget
 from gaussian_splatting.trainer.cameras import CameraPoses, Cameras
@@ -14,13 +15,16 @@ from gaussian_splatting.trainer.distortion import DepthDistortion
 from gaussian_splatting.trainer.exposure import Exposure
 from gaussian_splatting.trainer.mcmc import MCMC
 from gaussian_splatting.trainer.normals import NormalConsistency
+from gaussian_splatting.trainer.opacity_decay import OpacityDecay
 from gaussian_splatting.trainer.opacity_reset import OpacityReset
 from gaussian_splatting.trainer.rate_recipe import RateRecipe
 from gaussian_splatting.trainer.resolution import Resolution
 from gaussian_splatting.trainer.scale_regularisation import ScaleRegularisation
 from gaussian_splatting.trainer.sh_lift import SHLift
+from gaussian_splatting.trainer.sh_rest import ShRest
 
 FEATURES: dict[str, type[BaseTrainer]] = {
+    "absolute_gradients": AbsoluteGradients,
     "budget": Budget,
     "cameras": Cameras,
     "densify": Densify,
@@ -29,12 +33,14 @@ FEATURES: dict[str, type[BaseTrainer]] = {
     "exposure": Exposure,
     "mcmc": MCMC,
     "normals": NormalConsistency,
+    "opacity_decay": OpacityDecay,
     "opacity_reset": OpacityReset,
     "poses": CameraPoses,
     "rate_recipe": RateRecipe,
     "resolution": Resolution,
     "scale_reg": ScaleRegularisation,
     "sh_lift": SHLift,
+    "sh_rest": ShRest,
 }
 """Every feature by the name that `--with` takes. "cameras" is "poses" and "exposure" together."""
 

@@ -46,6 +46,9 @@ QUICK: dict[str, int] = {
     "resolution_smallest_side": 6,
     "rate_recipe_decay_from_iter": 4,
     "rate_recipe_until_iter": 12,
+    "opacity_decay_from_iter": 3,
+    "opacity_decay_interval": 2,
+    "sh_rest_interval": 5,
 }
 """Options that make every feature act within a dozen steps."""
 

@@ -58,3 +58,13 @@ def require_outputs(model: GaussianModel, names: Iterable[str], feature: str) ->
             f"{feature} needs a renderer that gives {', '.join(missing)}; {name!r} does not. "
             "Use a surface splatting backend: --backend gsplat-2dgs on CUDA, --backend cpu-2dgs elsewhere"
         )
+
+
+def require_absolute_gradients(model: GaussianModel) -> None:
+    """Raise TrainingError when the model's renderer does not give sums of absolute screen gradients."""
+    name = resolve_backend(model.backend, model.get_xyz.device)
+    if not getattr(get_backend(name), "ABSOLUTE_GRADIENTS", False):
+        raise TrainingError(
+            f"absolute gradients need a renderer that sums them; {name!r} does not. Use --backend cpu, or leave the "
+            "feature out"
+        )

@@ -24,6 +24,8 @@ class Preset:
 
 
 PRESETS = {
-    "fast": Preset(named.FastTrainer, 1_200),
+    "fast": Preset(named.FastTrainer, 900),
+    "default": Preset(named.DefaultTrainer, 1_400),
+    "best": Preset(named.BestTrainer, 5_000),
 }
 """Every preset by its name."""

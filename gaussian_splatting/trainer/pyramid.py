@@ -16,7 +16,7 @@ class Pyramid:
 
     def __init__(self) -> None:
         self.factor = 1
-        self._kept: dict[tuple[str, str | None], dict[str, Tensor]] = {}
+        self._kept: dict[tuple[str | None, ...], dict[str, Tensor]] = {}
 
     def reduced(self, camera: Camera, factor: int) -> Camera:
         """The camera with width and height divided by `factor`; a rest at the right and at the bottom is cut off."""
@@ -26,14 +26,22 @@ class Pyramid:
         pictures = self._pictures(camera, factor)
         return with_pictures(reduced_geometry(camera, factor), pictures)
 
+    def holds(self, camera: Camera, factor: int) -> bool:
+        """Whether the pictures of this size are kept, so that the camera can come without any."""
+        return factor == self.factor and _key(camera) in self._kept
+
     def _pictures(self, camera: Camera, factor: int) -> dict[str, Tensor]:
         # Without a path there is no telling whether this is the picture that is kept.
-        key = (camera.ground_truth_image_path, camera.ground_truth_image_mask_path)
+        key = _key(camera)
         if key[0] is None:
             return reduced_pictures(camera, factor)
         if key not in self._kept:
             self._kept[key] = reduced_pictures(camera, factor)
         return self._kept[key]
+
+
+def _key(camera: Camera) -> tuple[str | None, ...]:
+    return camera.ground_truth_image_path, camera.ground_truth_image_mask_path, camera.ground_truth_depth_path
 
 
 def reduced_geometry(camera: Camera, factor: int) -> Camera:
@@ -68,15 +76,16 @@ def reduced_pictures(camera: Camera, factor: int) -> dict[str, Tensor]:
         value = getattr(camera, name)
         if value is not None:
             found[name] = picked(value, factor).clone()
+    if "composited_on" in camera.custom_data:
+        found["composited_on"] = camera.custom_data["composited_on"]
     return found
 
 
 def with_pictures(camera: Camera, pictures: dict[str, Tensor]) -> Camera:
     """The camera with new tensors made of what is kept."""
     values = {name: as_floats(value) for name, value in pictures.items()}
-    coverage = values.pop("coverage", None)
-    custom = camera.custom_data if coverage is None else {**camera.custom_data, "coverage": coverage}
-    return camera._replace(**values, custom_data=custom)
+    alpha = {name: values.pop(name) for name in ("coverage", "composited_on") if name in values}
+    return camera._replace(**values, custom_data={**camera.custom_data, **alpha})
 
 
 def area_mean(picture: Tensor, factor: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from gaussian_splatting.trainer.pyramid import Pyramid
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
+    from gaussian_splatting.dataset.dataset import CameraDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +43,29 @@ class Resolution(BaseTrainer):
         super().setup()
         self.pyramid = Pyramid()
 
+    def view(self, cameras: Sequence[Camera] | CameraDataset, index: int) -> Camera:
+        """The camera, without pictures where the small ones are kept already."""
+        geometry = getattr(cameras, "geometry", None)
+        if geometry is not None:
+            camera = geometry(index)
+            factor = self.divisor(self.curr_step + 1, min(camera.image_height, camera.image_width))
+            if factor > 1 and self.pyramid.holds(camera, factor):
+                return camera
+        return super().view(cameras, index)
+
     def preprocess(self, camera: Camera) -> Camera:
         """The camera at the size of this step."""
         camera = super().preprocess(camera)
         factor = self.divisor(self.curr_step, min(camera.image_height, camera.image_width))
         return camera if factor == 1 else self.pyramid.reduced(camera, factor)
+
+    def picture_share(self, step: int) -> float:
+        """The part of the pixels that is left of large pictures."""
+        share = super().picture_share(step)
+        if self.dataset is None:
+            return share
+        camera = self.dataset.geometry(0)
+        return share / self.divisor(step, min(camera.image_height, camera.image_width)) ** 2
 
     def divisor(self, step: int, side: int) -> int:
         """What step `step` divides width and height by, for pictures whose shorter side has `side` pixels."""

@@ -124,9 +124,11 @@ def test_the_budget_follows_pixels_views_and_points():
             super().__init__()
             self.cameras = [one._replace(image_width=640, image_height=480) for one in self.cameras] * 3
 
-    assert budget_of(Large(), 60, 0.02) == round(0.02 * 640 * 480 * 3)
-    assert budget_of(Large(), 60_000, 0.02) == 75_000
-    assert budget_of(None, 60, 0.02) == 240
+    pictures = 10 * (640 * 480 * 9) ** 0.5
+    assert budget_of(Large(), 60, 10.0) == round(pictures)
+    assert budget_of(Large(), 20_000, 10.0) == 25_000
+    assert budget_of(Large(), 1_000_000, 10.0) == round(2 * pictures)
+    assert budget_of(None, 60, 10.0) == 240
 
 
 def test_the_curve_is_one_of_two():

@@ -33,14 +33,19 @@ def test_a_named_trainer_keeps_its_promises(name):
     assert check_trainer(DISTINCT[name]) == CHECKS
 
 
-def test_everything_that_combines_keeps_its_promises():
-    assert check_trainer(compose(BaseTrainer, sorted(set(FEATURES) - {"mcmc", "budget"}))) == CHECKS
+STRATEGIES = {"budget", "densify", "mcmc"}
+SURFELS = {"distortion", "normals"}
 
 
-def test_the_other_densifications_combine_with_everything_too():
-    for strategy in ("budget", "mcmc"):
-        others = set(FEATURES) - {"budget", "densify", "mcmc"}
-        assert check_trainer(compose(BaseTrainer, sorted(others | {strategy}))) == CHECKS
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_everything_that_combines_keeps_its_promises(strategy):
+    chosen = set(FEATURES) - STRATEGIES - {"absolute_gradients"} | {strategy}
+    assert check_trainer(compose(BaseTrainer, sorted(chosen))) == CHECKS
+
+
+def test_everything_that_combines_with_absolute_gradients_keeps_its_promises():
+    chosen = set(FEATURES) - SURFELS - {"densify", "mcmc"}
+    assert check_trainer(compose(BaseTrainer, sorted(chosen))) == CHECKS
 
 
 def broken(message: str, cls: type[BaseTrainer]) -> None:

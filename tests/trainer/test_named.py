@@ -33,6 +33,8 @@ PARTS = {
     "MCMC": {MCMC},
     "ScaleRegularize": {ScaleRegularisation},
     "Fast": {SHLift, Budget, Resolution, RateRecipe},
+    "Default": {SHLift, Budget, Resolution, RateRecipe},
+    "Best": {SHLift, Budget, Resolution, RateRecipe},
 }
 FEATURES = set().union(*PARTS.values())
 

@@ -97,3 +97,32 @@ def test_coverage_and_masks_shrink_with_the_picture():
     assert small.custom_data["coverage"].shape == (12, 16)
     assert small.ground_truth_image_mask.shape == (12, 16)
     assert camera.custom_data["coverage"].shape == (24, 32)
+
+
+class CountingDataset(TinyDataset):
+    """Counts how often pictures are asked for; its geometry has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cameras = [one._replace(ground_truth_image_path=f"{index}.png") for index, one in enumerate(self.cameras)]
+        self.asked = 0
+
+    def __getitem__(self, idx: int):
+        self.asked += 1
+        return super().__getitem__(idx)
+
+    def geometry(self, idx: int):
+        pictures = ("image", "image_mask", "depth", "depth_mask")
+        return self.cameras[idx]._replace(**{f"ground_truth_{name}": None for name in pictures})
+
+
+def test_kept_pictures_are_not_read_again_and_give_the_same_bits():
+    trainer, plain = make_trainer(), make_trainer()
+    counting, cameras = CountingDataset(), CountingDataset()
+    trainer.resolution = plain.resolution = type(plain.resolution)(coarse_until_iter=9, smallest_side=6)
+    for _ in trainer.run(counting, 9):
+        pass
+    for _ in plain.run(cameras.cameras, 9):
+        pass
+    assert counting.asked == 3
+    assert torch.equal(trainer.model.get_xyz, plain.model.get_xyz)

@@ -1,0 +1,105 @@
+"""Training to a time instead of to a number of steps: a first length from a few trial steps, corrected on the way.
+
+Two such runs on one machine do not take the same steps, so a time budget cannot give the same bytes twice. What was
+decided is in every checkpoint, and from there a run goes on as it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gaussian_splatting.errors import CheckpointError
+from gaussian_splatting.trainer.stretch import expected_cost, stretch
+
+if TYPE_CHECKING:
+    from gaussian_splatting.dataset.dataset import CameraDataset
+    from gaussian_splatting.io.checkpoint import Checkpoint
+    from gaussian_splatting.trainer.base import BaseTrainer
+
+TRIAL_LENGTH = 1_000
+WARM_UP, TRIED = 2, 3
+LEFT_FOR_SURPRISES = 0.97
+REVIEW = 0.08
+"""A plan is looked at again whenever this fraction of the steps that were left is done."""
+CLOSE_ENOUGH = 0.01
+LARGEST_CHANGE = 2.0
+
+
+class TimePlan:
+    """Revises the length of a run so that training ends after `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._review_at = 0
+        self._mark: tuple[int, float] | None = None
+
+    def revised(self, trainer: BaseTrainer, cameras: CameraDataset, length: int, elapsed: float) -> int:
+        """The length that fits the time after the present step; the same length when nothing needs to change."""
+        step = trainer.curr_step
+        if step >= length or step < self._review_at:
+            return length
+        self._review_at = step + max(1, round(REVIEW * (length - step)))
+        if self._mark is None:
+            self._mark = step, elapsed
+            return length
+        pixels = pixels_of(cameras)
+        speed = (elapsed - self._mark[1]) / expected_cost(trainer, self._mark[0], step, pixels)
+        needed = expected_cost(trainer, step, length, pixels) * speed
+        left = max(0.0, self.seconds - elapsed)
+        self._mark = step, elapsed
+        if abs(needed - left) < CLOSE_ENOUGH * self.seconds:
+            return length
+        factor = min(LARGEST_CHANGE, max(1 / LARGEST_CHANGE, left / max(needed, 1e-9))) if left > 0 else 0.0
+        return max(step + (left > 0), step + round((length - step) * factor))
+
+
+def pixels_of(cameras: CameraDataset) -> int:
+    """The pixels of a picture."""
+    camera = cameras.geometry(0)
+    return camera.image_height * camera.image_width
+
+
+def first_length(make: Callable[[int], BaseTrainer], cameras: CameraDataset, seconds: float) -> int:
+    """The number of steps that fits `seconds`, from some steps of a trial trainer at the start and the end of a run.
+
+    `make(length)` gives a trainer of its own that is thrown away. The trial is part of the time.
+    """
+    started = time.monotonic()
+    trainer, pixels = make(TRIAL_LENGTH), pixels_of(cameras)
+    whole = expected_cost(trainer, 0, TRIAL_LENGTH, pixels)
+    measured = expected = 0.0
+    for first in (0, TRIAL_LENGTH - WARM_UP - TRIED):
+        trainer.curr_step = first
+        for number, _ in enumerate(trainer.run(cameras, first + WARM_UP + TRIED)):
+            if number == WARM_UP - 1:
+                measured -= time.monotonic()
+        measured += time.monotonic()
+        expected += expected_cost(trainer, first + WARM_UP, first + WARM_UP + TRIED, pixels)
+    left = LEFT_FOR_SURPRISES * seconds - (time.monotonic() - started)
+    return max(1, round(TRIAL_LENGTH * left * expected / (measured * whole)))
+
+
+def decisions_in(description: Mapping[str, Any], path: object) -> list[tuple[int, int]]:
+    """The decisions that a checkpoint holds. Raises CheckpointError where they cannot be any."""
+    found = description.get("plan", [])
+    pairs = isinstance(found, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in found)
+    if not pairs or not all(type(number) is int and number >= 0 for pair in found for number in pair):
+        raise CheckpointError(f"{path}: the decisions of its time plan are not pairs of step and length")
+    return [(step, length) for step, length in found]
+
+
+def follow(trainer: BaseTrainer, checkpoint: Checkpoint, explicit: Collection[str] = ()) -> list[tuple[int, int]]:
+    """Decide again what was decided before the checkpoint was written, and give the decisions.
+
+    Raises CheckpointError for decisions that no run can have made.
+    """
+    decisions = decisions_in(checkpoint.description, checkpoint.path)
+    length = checkpoint.description.get("schedule_length", 0)
+    for step, new in decisions:
+        if not step < length or not step <= new:
+            raise CheckpointError(f"{checkpoint.path}: its time plan goes from {length} to {new} at step {step}")
+        stretch(trainer, step, length, new, explicit)
+        length = new
+    return decisions
