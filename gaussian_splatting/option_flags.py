@@ -73,7 +73,7 @@ def given_options(arguments: argparse.Namespace, groups: Mapping[str, Options], 
         if not equals:
             raise SplatError(f"-o {pair[:80]!r}: expected NAME=VALUE, for example -o densify_grad_threshold=1e-4")
         if name in texts:
-            raise SplatError(f"option {name} is given twice: {texts[name]!r} and {text!r}")
+            raise SplatError(f"option {name} is given twice: {texts[name]!r} and {text!r}; give it once")
         texts[name] = text
     return {name: parse_known(name, text, groups, owner) for name, text in texts.items()}
 

@@ -103,11 +103,16 @@ def flat_options(groups: Mapping[str, Options]) -> dict[str, FlatOption]:
     return found
 
 
+LONGEST_LIST = 16
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known names that look most like `name`, for error messages."""
+    """The known names that look most like `name`, for error messages: three, or those of a short list."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return ", ".join(close) if close else ", ".join(known)
+    if not close:
+        close = known if len(known) <= LONGEST_LIST else difflib.get_close_matches(name, known, n=3, cutoff=0)
+    return ", ".join(close)
 
 
 def with_values(groups: Mapping[str, Options], values: Mapping[str, Any], owner: str) -> dict[str, Options]:

@@ -122,7 +122,7 @@ def _depth(view: View, pixels: PixelMap | None, max_pixels: int) -> tuple[np.nda
 
 
 def _plausible(depth: np.ndarray) -> np.ndarray:
-    """Where depths, inverse or not, are finite, not negative, and such that float32 holds their squares and inverses."""
+    """Where depths, inverse or not, are finite, not negative, and float32 holds their squares and inverses."""
     return (depth == 0) | ((depth >= 1 / LARGEST_DEPTH) & (depth <= LARGEST_DEPTH))
 
 

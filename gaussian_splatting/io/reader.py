@@ -36,13 +36,16 @@ def read_content(path: str | os.PathLike[str]) -> Content:
         # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
-        with open(descriptor, "rb", closefd=True) as stream:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise FormatError(f"{os.fspath(path)}: is {kind_of_file(status.st_mode)}, not a file; check the path")
             if status.st_size > _MAPPED_ABOVE:
                 return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-            return stream.read()
+            with open(descriptor, "rb", closefd=False) as stream:
+                return stream.read()
+        finally:
+            os.close(descriptor)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise FormatError(f"{os.fspath(path)}: cannot be read: {reason}; check the path and its permissions") from error

@@ -95,7 +95,8 @@ def write_json(path: PathLike, value: Any, *, indent: int | None = 2) -> None:
     try:
         text = json.dumps(value, indent=indent, allow_nan=False)
     except ValueError as error:
-        raise SplatError(f"{os.fspath(path)}: not written: JSON cannot hold this value ({error})") from error
+        reason = f"JSON cannot hold this value ({error}); put null there"
+        raise SplatError(f"{os.fspath(path)}: not written: {reason}") from error
     write_text(path, text + "\n")
 
 

@@ -207,7 +207,7 @@ def _refused(
     wanted: str,
     found: object,
     *,
-    cure: str = "; the file is damaged or of another format",
+    cure: str = "; the file is damaged or of another format: copy it again, or take an earlier one",
 ) -> FormatError:
     text = str(found)
     shown = text if len(text) <= 80 else text[:80] + "…"

@@ -50,7 +50,7 @@ def test_wrong_values_are_named_by_their_place(tmp_path: Path, values: dict[str,
     [
         ({}, r"frames\[0\] has no fl_x and no camera_angle_x, and neither has the file"),
         ({"camera_angle_x": 3.2}, "camera_angle_x must be an angle between 0 and pi, in radians; found 3.2"),
-        ({"fl_x": 30, "w": 40}, "w needs both w and h, or neither"),
+        ({"fl_x": 30, "w": 40}, "w stands alone: give both w and h, or neither"),
         (SHARED | {"applied_transform": [1]}, "applied_transform must hold 4 x 4 numbers"),
         (SHARED | {"ply_file_path": "no.ply"}, "ply_file_path names 'no.ply', which does not exist"),
         (SHARED | {"ply_file_path": "/no.ply"}, "'/no.ply' is refused: it is absolute"),

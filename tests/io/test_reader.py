@@ -120,3 +120,12 @@ def test_only_regular_files_are_read_and_nothing_waits(tmp_path: Path) -> None:
         read_content(tmp_path)
     with pytest.raises(FormatError, match="cannot be read: No such file or directory"):
         read_content(tmp_path / "absent")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_what_is_refused_leaves_no_file_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(FormatError, match="is a folder, not a file; check the path"):
+            read_content(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -54,7 +54,10 @@ def find_files(
         folders.insert(0, reduced)
     if not folders:
         found = ", ".join(sorted(entry.name for entry in root.iterdir() if entry.is_dir())) or "none"
-        raise SceneError(f"{root / images}: no such folder of pictures; folders there: {found}; name it with images=")
+        raise SceneError(
+            f"{root / images}: no such folder of pictures; folders there: {found}; rename it to {images}, or name it "
+            "with images= in Python"
+        )
     candidates = ["depths", "depth"] if depths is None else [depths]
     depth_folders = (folder for name in candidates if (folder := _folder(root, name)) is not None)
     depth_folder = next(depth_folders, None)

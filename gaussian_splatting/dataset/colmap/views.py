@@ -93,4 +93,4 @@ def _require_pictures(paths: Mapping[str, Path | None], files: SceneFiles, stric
     if not paths:
         raise SceneError(f"{files.root}: the model has no images; run the reconstruction again")
     looked = " and ".join(str(folder) for folder in files.picture_folders)
-    require_pictures(paths, looked, "put them there, or name their folder with images=", strict)
+    require_pictures(paths, looked, "put them there, or name their folder with images= in Python", strict)

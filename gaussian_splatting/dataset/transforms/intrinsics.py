@@ -46,7 +46,7 @@ def _size(frame: Frame) -> Size | None:
     if width is None and height is None:
         return None
     if width is None or height is None:
-        raise (width or height or frame.value).fault("needs both w and h, or neither")
+        raise (width or height or frame.value).fault("stands alone: give both w and h, or neither")
     return width.integer(1, LARGEST_SIDE), height.integer(1, LARGEST_SIDE)
 
 
