@@ -157,17 +157,18 @@ def peak_bytes() -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def rates(name: str, threads: int, repeats: int) -> dict[str, Any]:
+def rates(name: str, repeats: int) -> dict[str, Any]:
     """Pictures without gradients, pairs and GFLOP/s of one scene."""
     import bench_scenes
     import bench_work
 
     scene = bench_scenes.load(name)
     parameters, view = scene.parameters(), scene.view()
-    peak = bench_work.fma_peak(threads)
+    peak = bench_work.fma_peak()
     work = bench_work.measure_work(parameters, view, repeats)
-    picture = bench_work.picture_seconds(parameters, view, repeats)
-    return {"picture_ms": 1e3 * picture, "pictures_per_second": 1 / picture, "fma_peak_gflops": peak} | {
+    pictures = bench_work.picture_times(parameters, view, repeats)
+    return pictures | {
+        "fma_peak_gflops": peak,
         "blend_of_peak": work.blend_gflops / peak,
         "blend_backward_of_peak": work.blend_backward_gflops / peak,
         **work.as_dict(),
@@ -242,7 +243,7 @@ def main() -> None:
         result |= measure(steps, options.repeats)
     if "prototype" in result:
         result["ratio"] = {key: result["ours"][key] / result["prototype"][key] for key in ("total_ms", "cpu_ms")}
-    result["rates"] = rates(options.scene, options.threads, options.repeats)
+    result["rates"] = rates(options.scene, options.repeats)
     if not options.no_memory:
         result["peak_memory_mb"] = peak_memory_mb(options.scene, options.threads)
     if options.json:

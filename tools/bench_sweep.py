@@ -15,7 +15,7 @@ from typing import Any
 NUMBERS = (10_000, 100_000, 500_000, 2_000_000)
 SIZES = {270: (480, 270), 540: (960, 540), 1080: (1920, 1080), 2160: (3840, 2160)}
 CELL = "import json, bench_sweep; print(json.dumps(bench_sweep.cell({num}, {height}, {threads}, {repeats})))"
-COLUMNS = ("num", "height", "visible", "pairs_per_pixel", "picture_ms", "step_ms", "blend_gflops",
+COLUMNS = ("num", "height", "visible", "pairs_per_pixel", "picture_cpu_ms", "step_ms", "cpu_ms", "blend_gflops",
            "blend_backward_gflops", "peak_memory_mb", "ns_per_unit")  # fmt: skip
 
 
@@ -40,12 +40,12 @@ def cell(num: int, height: int, threads: int, repeats: int) -> dict[str, Any]:
     times = measure({"ours": step}, repeats)["ours"]
     parameters, view = scene.parameters(), scene.view()
     work = bench_work.measure_work(parameters, view, repeats).as_dict()
-    picture = 1e3 * bench_work.picture_seconds(parameters, view, repeats)
+    pictures = bench_work.picture_times(parameters, view, repeats)
     units = work["pairs"] + work["visible"]
     return {
-        "num": num, "height": height, "threads": threads, "picture_ms": picture, "step_ms": times["total_ms"],
-        "units": units, "ns_per_unit": 1e6 * times["total_ms"] / units, "peak_memory_mb": peak / 2**20
-    } | times | work  # fmt: skip
+        "num": num, "height": height, "threads": threads, "step_ms": times["total_ms"],
+        "units": units, "ns_per_unit": 1e6 * times["cpu_ms"] / units, "peak_memory_mb": peak / 2**20
+    } | pictures | times | work  # fmt: skip
 
 
 def sweep(numbers: list[int], heights: list[int], threads: int, repeats: int) -> list[dict[str, Any]]:
@@ -71,9 +71,9 @@ def table(cells: list[dict[str, Any]]) -> str:
 
 
 def plot(cells: list[dict[str, Any]]) -> str:
-    """Milliseconds of a step over the units of work (blended pairs and visible Gaussians), both logarithmic, as SVG."""
+    """Processor time of a step over the blended pairs and visible Gaussians, both logarithmic, as SVG."""
     low_x, high_x = (bound([cell["units"] for cell in cells], up) for up in (False, True))
-    low_y, high_y = (bound([cell["step_ms"] for cell in cells], up) for up in (False, True))
+    low_y, high_y = (bound([cell["cpu_ms"] for cell in cells], up) for up in (False, True))
     colors = dict(
         zip(sorted({cell["num"] for cell in cells}), ("#1b6ca8", "#2e9e5b", "#d98e04", "#c0392b") * 9, strict=False)
     )
@@ -95,8 +95,8 @@ def plot(cells: list[dict[str, Any]]) -> str:
         parts.append(f'<path d="M80 {place}H680" stroke="#ddd"/><text x="72" y="{place + 4}" text-anchor="end">'
                      f"{10.0**power:g} ms</text>")  # fmt: skip
     for cell in cells:
-        label = f"{cell['num']:,} Gaussians, {cell['height']} lines: {cell['step_ms']:.1f} ms"
-        parts.append(f'<circle cx="{x_of(cell["units"]):.1f}" cy="{y_of(cell["step_ms"]):.1f}" r="5" '
+        label = f"{cell['num']:,} Gaussians, {cell['height']} lines: {cell['cpu_ms']:.1f} ms"
+        parts.append(f'<circle cx="{x_of(cell["units"]):.1f}" cy="{y_of(cell["cpu_ms"]):.1f}" r="5" '
                      f'fill="{colors[cell["num"]]}"><title>{label}</title></circle>')  # fmt: skip
     for index, (num, color) in enumerate(colors.items()):
         parts.append(f'<circle cx="100" cy="{60 + 20 * index}" r="5" fill="{color}"/>'

@@ -35,9 +35,9 @@ class Work:
     entries: int  # Gaussians in tile lists
     pairs: int  # (Gaussian, pixel) pairs in blocks to which the Gaussian contributes
     pairs_per_pixel: float
-    blend_ms: float
+    blend_ms: float  # processor time of all threads, as below: other load on the machine disturbs it less
     blend_backward_ms: float
-    blend_gflops: float
+    blend_gflops: float  # per core
     blend_backward_gflops: float
 
     def as_dict(self) -> dict[str, float]:
@@ -58,22 +58,27 @@ def multiply_add(number: int, counter: Array, num_rounds: int, results: Array) -
     store16(row, 32, a + b + c + d + e + f + g + h + i + j + k + m)
 
 
-def fma_peak(num_threads: int = 1) -> float:
-    """Measured peak of fused multiply-adds, GFLOP/s."""
-    results = np.full((num_threads, 48), 0.5, np.float32)
-    seconds = median_seconds(lambda: run(multiply_add, num_threads, ROUNDS, results), repeats=7, best=True)
-    return 2 * layout.LANES * CHAINS * ROUNDS * num_threads / seconds / 1e9
+def fma_peak() -> float:
+    """Measured peak of fused multiply-adds of one core, GFLOP/s."""
+    results = np.full((1, 48), 0.5, np.float32)
+    seconds = processor_seconds(lambda: run(multiply_add, 1, ROUNDS, results), repeats=15)
+    return 2 * layout.LANES * CHAINS * ROUNDS / seconds / 1e9
 
 
-def median_seconds(call: Callable[[], Any], repeats: int, best: bool = False) -> float:
-    """How long a call takes, after one that does not count; with `best` the shortest time, not the median."""
+def median_seconds(call: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """How long a call takes, after one that does not count."""
     call()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         call()
-        times.append(time.perf_counter() - start)
-    return min(times) if best else statistics.median(times)
+        times.append(clock() - start)
+    return statistics.median(times)
+
+
+def processor_seconds(call: Callable[[], Any], repeats: int) -> float:
+    """Processor time of all threads that a call takes."""
+    return median_seconds(call, repeats, time.process_time)
 
 
 def measure_work(parameters: GaussianParameters, view: RasterView, repeats: int) -> Work:
@@ -84,8 +89,8 @@ def measure_work(parameters: GaussianParameters, view: RasterView, repeats: int)
     camera, behind = frames.make_camera(view.viewmat, settings), view.background.numpy()
     frame, images = frames.render(gaussians, shape, camera, view.width, view.height, behind, radii_stride=1)
     gradients = Images(*(np.full_like(image, 1e-3) for image in images[:2]), *[function.NO_FLOATS] * (len(images) - 2))
-    forward = median_seconds(lambda: frames._blend(frame), repeats)
-    backward = median_seconds(lambda: entry_gradients(frame, images, gradients, absolute_too=False), repeats)
+    forward = processor_seconds(lambda: frames._blend(frame), repeats)
+    backward = processor_seconds(lambda: entry_gradients(frame, images, gradients, absolute_too=False), repeats)
     pairs = layout.LANES * int(np.unpackbits(frame.lists.blocks.view(np.uint8)).sum())
     return Work(
         visible=int(frame.projection.counts.sum()),
@@ -100,8 +105,12 @@ def measure_work(parameters: GaussianParameters, view: RasterView, repeats: int)
 
 
 @torch.no_grad()
-def picture_seconds(parameters: GaussianParameters, view: RasterView, repeats: int) -> float:
-    """Median time of a picture without gradients."""
+def picture_times(parameters: GaussianParameters, view: RasterView, repeats: int) -> dict[str, float]:
+    """Milliseconds of a picture without gradients, and of processor time."""
     from gaussian_splatting.rasterizer import cpu
 
-    return median_seconds(lambda: cpu.render_gaussians(parameters, view), repeats)
+    clocks = {"picture_ms": time.perf_counter, "picture_cpu_ms": time.process_time}
+    return {
+        name: 1e3 * median_seconds(lambda: cpu.render_gaussians(parameters, view), repeats, clock)
+        for name, clock in clocks.items()
+    }
