@@ -158,7 +158,7 @@ class PathPanel:
     def _pose(self) -> Pose:
         pose = self.session.pose
         assert pose is not None, "the browser has not reported a camera yet"
-        return pose
+        return pose.simple()
 
     def _index(self) -> int:
         if not self.keys:
@@ -196,4 +196,4 @@ def _line(path: CameraPath) -> list[Camera]:
 
 
 def _pose_of(camera: Camera) -> Pose:
-    return Pose.of_camera(camera, camera.image_width / camera.image_height)
+    return Pose.of_camera(camera, camera.image_width / camera.image_height).simple()

@@ -28,6 +28,7 @@ def test_a_pose_survives_the_way_through_a_browser():
     back = Pose.of_client(wxyz.astype(np.float32), pose.center.astype(np.float32), np.float32(pose.fov))
     assert back.is_near(pose)
     assert not back.is_near(pose.rolled(0.01))
+    assert pose.lens.stretch == pytest.approx(1.0) and pose.simple().lens.stretch == 1.0
     assert not back.is_near(Pose(pose.center + 0.01, pose.rotation, pose.fov))
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from small_run import make_run, ring_cameras, splat
 
 from gaussian_splatting import render, video, viewer
+from gaussian_splatting.camera import camera2dict, pinhole_camera
 from gaussian_splatting.picture_files import decode_picture
 from gaussian_splatting.viewer import server
 from gaussian_splatting.viewer.pose import Pose
@@ -38,9 +39,9 @@ def run(tmp_path_factory) -> Path:
     with torch.no_grad():
         smaller._scaling -= math.log(2)
     smaller.save_ply(made.point_cloud(10))
-    from gaussian_splatting.camera import camera2dict
-
-    made.cameras.write_text(json.dumps([camera2dict(camera, i) for i, camera in enumerate(ring_cameras(9))]))
+    cameras = ring_cameras(9)
+    cameras[3] = pinhole_camera(36, 48, 50.0, 54.0, cameras[3].R, cameras[3].T, cx=28.0, cy=15.0)
+    made.cameras.write_text(json.dumps([camera2dict(camera, i) for i, camera in enumerate(cameras)]))
     return made.path
 
 
@@ -180,7 +181,7 @@ def test_a_crop_box(shown, browser):
 
 
 def test_a_screenshot_is_what_render_writes(shown, run, tmp_path):
-    """At a training camera, in a window of the shape of its picture: the screenshot, the window, and `render`."""
+    """At a camera with any lens, in a window of the shape of its picture: the screenshot, the window, and `render`."""
     with FakeBrowser(shown.server.get_port(), 96, 72) as browser:
         browser.picture()
         browser.set("Camera", "00003")
