@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,8 +136,6 @@ def _by_opencv(path: Path) -> Iterator[np.ndarray]:
 
 
 def _by_ffmpeg(path: Path) -> Film:
-    import numpy as np
-
     cure = "convert it to MP4 (H.264) first"
     try:
         package: Any = importlib.import_module("imageio_ffmpeg")
@@ -146,17 +145,33 @@ def _by_ffmpeg(path: Path) -> Film:
             '"gaussian-splatting-anywhere[video]"'
         ) from error
 
-    def frames() -> Iterator[np.ndarray]:
-        reader = package.read_frames(str(path))
-        width, height = next(reader)["size"]
-        for content in reader:
-            yield np.frombuffer(content, np.uint8).reshape(height, width, 3)
-
     try:
         count, seconds = package.count_frames_and_secs(str(path))
     except (RuntimeError, OSError) as error:
         raise SceneError(f"{path}: not a video that can be decoded; {cure}") from error
-    return Film(path, count, count / seconds if seconds > 0 else 30.0, frames)
+    rate = count / seconds if seconds > 0 else 30.0
+    return Film(path, count, rate, lambda: _piped(package.get_ffmpeg_exe(), path))
+
+
+def _piped(ffmpeg: str, path: Path) -> Iterator[np.ndarray]:
+    """Every frame, from ffmpeg as a row of PPM pictures."""
+    import numpy as np
+
+    command = [ffmpeg, "-loglevel", "error", "-i", f"file:{path}", "-f", "image2pipe", "-c:v", "ppm", "-"]
+    with subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        try:
+            while process.stdout.readline() == b"P6\n":
+                width, height = map(int, process.stdout.readline().split())
+                process.stdout.readline()  # the largest value, 255
+                content = process.stdout.read(width * height * 3)
+                if len(content) < width * height * 3:
+                    return
+                yield np.frombuffer(content, np.uint8).reshape(height, width, 3)
+        finally:
+            process.kill()
 
 
 def _names(found: Sources) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,8 @@ class Conversion:
             intake = self._pictures(found, work, runner)
             solver = Solver(work, runner, intake.pictures, found.is_sequence, self.say)
             features, verified = solver.features(), solver.matches()
-            self._require_good(
-                judge_matches(intake.pictures, features["features"], verified), can_accept=bool(verified)
-            )
+            early = judge_matches(intake.pictures, features["features"], verified)
+            self._require_good(early, can_accept=bool(verified))
             facts = solver.poses()
             judgement = judge_model(
                 facts, intake.pictures, verified, features["priors"], is_sequence=found.is_sequence
@@ -62,6 +61,7 @@ class Conversion:
             for name, reason in judgement.dropped:
                 self.say(f"without a pose: {name} ({reason})")
             self._require_good(judgement, can_accept=bool(facts["models"]))
+            judgement = replace(judgement, doubts=(*early.doubts, *judgement.doubts))
             self._publish(work, runner, intake, judgement, facts)
         return self.destination
 
@@ -89,6 +89,7 @@ class Conversion:
             "pictures",
             [found.fingerprint(), stamps, self.options.part("cameras", "max_size", "frames")],
             clear=(work.photos, work.masks, work.database, *work.solved),
+            left=(work.photos,),
             run=take,
         )
         intake = Intake(tuple(Picture(**entry) for entry in result["pictures"]), result["left_out"])

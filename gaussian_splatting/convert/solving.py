@@ -39,6 +39,7 @@ class Solver:
             "features",
             [model, groups, options.part("max_features", "device")],
             clear=(work.database, *work.solved),
+            left=(work.database,),
             run=lambda: self.runner.native("features", job, "features"),
         )
         total, num_cameras = sum(result["features"].values()), len(set(result["cameras"].values()))

@@ -54,15 +54,20 @@ class Work:
             if folder.is_dir():
                 storage.remove_leftovers(folder)
 
-    def stage(self, name: str, inputs: Any, *, clear: tuple[Path, ...], run: Callable[[], Any]) -> tuple[Any, bool]:
+    def stage(
+        self, name: str, inputs: Any, *, clear: tuple[Path, ...], run: Callable[[], Any], left: tuple[Path, ...] = ()
+    ) -> tuple[Any, bool]:
         """The result of a stage (JSON), and whether it was there already.
 
         When it has to be done, what lies under `clear` is removed first, unless the stage was begun with the same key:
-        then it goes on with what is there. Raises SceneError for a finished conversion of other inputs.
+        then it goes on with what is there. A stage of which somebody removed what it `left` is done again, unless the
+        scene is finished. Raises SceneError for a finished conversion of other inputs.
         """
         self._key = digest([VERSION, self._key, name, inputs])
         found = self._done.get(name, {})
         begun = found.get("key") == self._key
+        if begun and "result" in found and not self._sealed and not all(path.exists() for path in left):
+            begun, found = False, {}
         if begun and "result" in found:
             return found["result"], True
         if self._sealed:

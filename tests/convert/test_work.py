@@ -50,6 +50,20 @@ def test_a_killed_stage_goes_on_and_a_changed_one_begins_again(tmp_path):
         opened(tmp_path).stage("features", 2, clear=(half,), run=half.read_text)
 
 
+def test_what_somebody_removed_is_made_again_with_all_that_follows(tmp_path):
+    work = opened(tmp_path)
+    made = work.folder / "photos"
+    work.stage("pictures", 1, clear=(), run=made.mkdir, left=(made,))
+    work.stage("features", 1, clear=(), run=lambda: None)
+    made.rmdir()
+    again = opened(tmp_path)
+    assert again.stage("pictures", 1, clear=(), run=made.mkdir, left=(made,)) == (None, False)
+    assert again.stage("features", 1, clear=(), run=lambda: None) == (None, False)
+    again.stage("publish", 1, clear=(), run=lambda: None)
+    made.rmdir()  # the scene is finished and needs it no more
+    assert opened(tmp_path, redo=False).stage("pictures", 1, clear=(), run=never, left=(made,))[1]
+
+
 def test_a_finished_conversion_is_not_changed_unasked(tmp_path):
     work = opened(tmp_path)
     work.stage("features", 1, clear=(), run=lambda: None)
