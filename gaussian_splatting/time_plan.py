@@ -32,6 +32,8 @@ class TimePlan:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.spent = 0.0
+        """Seconds that the trial took."""
         self._review_at = 0
         self._mark: tuple[int, float] | None = None
 

@@ -151,7 +151,7 @@ def planned(
     trial = time.monotonic()
     cameras.preload()
     length = first_length(make, cameras, plan.seconds)
-    plan.seconds -= time.monotonic() - trial
+    plan.spent = time.monotonic() - trial
     say(
         f"{60 * arguments.minutes:.0f} s of training: about {length} steps, corrected on the way; another run of the "
         "same time takes other steps and gives another result"

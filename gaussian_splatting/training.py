@@ -79,6 +79,7 @@ class TrainingRun:
     def __post_init__(self) -> None:
         self.checkpoints = CheckpointFolder(self.folder.checkpoints)
         self._set_length(self.iterations)
+        self.seconds = 0.0 if self.plan is None else self.plan.spent
         self._logs = [self.folder.metrics, self.folder.timing, self.folder.evaluations]
         self._recorded = self.trainer.curr_step
         self._inside = False

@@ -78,8 +78,9 @@ class Budget(BaseTrainer):
     def setup(self) -> None:
         """Say what the budget is."""
         super().setup()
-        self.seen.start_count, self.seen.final_count = len(self.model), self._final_count()
-        log.info("the budget is %d Gaussians, %d at the start", self.seen.final_count, self.seen.start_count)
+        self.seen.final_count = self._final_count()
+        self.seen.start_count = min(len(self.model), self.seen.final_count)
+        log.info("the budget is %d Gaussians, %d at the start", self.seen.final_count, len(self.model))
 
     def _final_count(self) -> int:
         options, wanted = self.budget, self.budget.target
@@ -97,13 +98,13 @@ class Budget(BaseTrainer):
 
     @torch.no_grad()
     def refine(self) -> None:
-        """Remove the faint and split the best candidates when it is time; keep to the bound always."""
+        """Remove the faint and split the best candidates when it is time; keep to the budget always."""
         super().refine()
         options = self.budget
         if options.from_iter <= self.curr_step <= options.until_iter and self.curr_step % options.interval == 0:
             self._refine_now()
-        elif len(self.model) > options.upper_bound:
-            self._cut_to(options.upper_bound)
+        elif len(self.model) > self.seen.final_count:
+            self._cut_to(self.seen.final_count)
 
     def allowed(self, step: int) -> int:
         """The number of Gaussians that the curve allows after the refinement of a step."""
@@ -112,7 +113,7 @@ class Budget(BaseTrainer):
         done = min(1.0, max(0.0, (step - options.from_iter + options.interval) / span))
         risen = done if options.curve == "linear" else done * (2 - done)
         start, final = self.seen.start_count, self.seen.final_count
-        return min(options.upper_bound, start + round((final - start) * risen))
+        return start + round((final - start) * risen)
 
     def expected_count(self, step: int) -> int:
         """The number that the curve allows."""
@@ -134,8 +135,6 @@ class Budget(BaseTrainer):
         if surplus > 0:
             keep = keep & ~best(torch.where(keep & ~split, -self.contribution(), -torch.inf), surplus)
         self._rebuild(keep & ~split, split)
-        if len(self.model) > self.budget.upper_bound:
-            self._cut_to(self.budget.upper_bound)
         self.seen.clear()
 
     def score(self) -> Tensor:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 GROWTH = 1.25
 """The budget is this many times the points at the start, where that is more: they are where a scene has detail."""
-MOST_FOR_POINTS = 2.0
+MOST_FOR_POINTS = 1.25
 """But points ask for no more than this many times what the pictures do: random ones say nothing about the scene."""
 MOST_SAMPLED = 64
 

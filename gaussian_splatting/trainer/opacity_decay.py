@@ -30,6 +30,7 @@ class OpacityDecay(BaseTrainer):
     outweigh has the same end (Rota Bulo et al. 2024, "Revising Densification in Gaussian Splatting", section 3.4).
     """
 
+    strategy = "opacity reset"
     opacity_decay = OpacityDecayOptions()
 
     @torch.no_grad()

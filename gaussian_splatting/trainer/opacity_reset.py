@@ -26,6 +26,7 @@ class OpacityResetOptions(Options):
 class OpacityReset(BaseTrainer):
     """Adds the opacity reset."""
 
+    strategy = "opacity reset"
     opacity_reset = OpacityResetOptions()
 
     @torch.no_grad()

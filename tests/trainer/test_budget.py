@@ -126,8 +126,8 @@ def test_the_budget_follows_pixels_views_and_points():
 
     pictures = 10 * (640 * 480 * 9) ** 0.5
     assert budget_of(Large(), 60, 10.0) == round(pictures)
-    assert budget_of(Large(), 20_000, 10.0) == 25_000
-    assert budget_of(Large(), 1_000_000, 10.0) == round(2 * pictures)
+    assert budget_of(Large(), 14_000, 10.0) == 17_500
+    assert budget_of(Large(), 1_000_000, 10.0) == round(1.25 * pictures)
     assert budget_of(None, 60, 10.0) == 240
 
 

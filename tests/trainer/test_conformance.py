@@ -39,12 +39,12 @@ SURFELS = {"distortion", "normals"}
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_everything_that_combines_keeps_its_promises(strategy):
-    chosen = set(FEATURES) - STRATEGIES - {"absolute_gradients"} | {strategy}
+    chosen = set(FEATURES) - STRATEGIES - {"absolute_gradients", "opacity_decay"} | {strategy}
     assert check_trainer(compose(BaseTrainer, sorted(chosen))) == CHECKS
 
 
 def test_everything_that_combines_with_absolute_gradients_keeps_its_promises():
-    chosen = set(FEATURES) - SURFELS - {"densify", "mcmc"}
+    chosen = set(FEATURES) - SURFELS - {"densify", "mcmc", "opacity_reset"}
     assert check_trainer(compose(BaseTrainer, sorted(chosen))) == CHECKS
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from gaussian_splatting.trainer import OpacityDecay
+from gaussian_splatting.trainer import BaseTrainer, OpacityDecay, compose
 from gaussian_splatting.trainer.snapshot import capture
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
@@ -40,3 +41,8 @@ def test_a_faint_gaussian_stays_finite():
     for _ in range(10):
         trainer.after_step()
     assert torch.isfinite(trainer.model._opacity).all()
+
+
+def test_decay_and_reset_do_not_combine():
+    with pytest.raises(TypeError, match="each is a whole opacity reset; keep one"):
+        compose(BaseTrainer, ["opacity_decay", "opacity_reset"])
