@@ -229,8 +229,9 @@ def scaled_options(cls: type[BaseTrainer], iterations: int, explicit: Mapping[st
 
 
 def all_option_groups() -> dict[str, Options]:
-    """The option groups of every feature and every named trainer, for the flags of the command line."""
+    """The option groups of every feature and mode, for the flags of the command line; presets have other values."""
     groups: dict[str, Options] = {}
-    for cls in (*FEATURES.values(), *named.NAMED.values()):
+    modes = [cls for cls in named.NAMED.values() if not issubclass(cls, named.BaseFastTrainer)]
+    for cls in (*FEATURES.values(), *modes):
         groups |= rules.option_groups(cls)
     return groups

@@ -89,6 +89,7 @@ OPTIONS = {
     "camera_exposure_lr_final": 0.0001,
     "camera_exposure_lr_init": 0.001,
     "camera_exposure_lr_max_steps": 30000,
+    "camera_exposure_prior_weight": 0.1,
     "camera_gauge_weight": 100.0,
     "camera_length": 30000,
     "camera_position_lr_delay_mult": 0.01,

@@ -17,7 +17,7 @@ from gaussian_splatting.trainer.resolution import Resolution, ResolutionOptions
 from gaussian_splatting.trainer.scale_regularisation import ScaleRegularisation
 from gaussian_splatting.trainer.sh_lift import SHLift, SHLiftOptions
 
-# The recipes of --preset, see docs/recipes.md. They come first so that --help shows the options of the plain trainers.
+# The recipes of --preset, see docs/recipes.md
 
 
 class BaseFastTrainer(SHLift, Budget, Resolution, RateRecipe):
