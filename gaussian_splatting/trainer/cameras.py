@@ -19,7 +19,7 @@ from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.exposure import Exposure
 from gaussian_splatting.trainer.gauge import Poses, common_motion
 from gaussian_splatting.trainer.pivots import pivots_of
-from gaussian_splatting.trainer.rates import HIGHEST
+from gaussian_splatting.trainer.rates import HIGHEST, short_run_factor
 from gaussian_splatting.trainer.state import State
 from gaussian_splatting.trainer.view_parameters import held, view_parameter
 
@@ -45,6 +45,10 @@ class CameraOptions(Options):
     position_lr_max_steps: int = option(
         30_000, "step at which the rate of the positions reaches its end", minimum=1, moment=True
     )
+    length: int = option(
+        30_000, "steps of the run: in a shorter one the rates are higher, by (30000 / length)^0.75 and at most 8 times",
+        minimum=1, moment=True,
+    )  # fmt: skip
     gauge_weight: float = option(100.0, "weight that keeps all cameras together from moving, turning or growing")
 
 
@@ -93,11 +97,13 @@ class CameraPoses(BaseTrainer):
             )
         quaternions = view_parameter(self.dataset, "quaternions", "camera optimisation")
         translations = view_parameter(self.dataset, "Ts", "camera optimisation")
-        options, extent = self.camera, self.scene_extent
-        first, last = options.rotation_lr_init, options.rotation_lr_final
+        options = self.camera
+        factor = short_run_factor(options.length)
+        first, last = options.rotation_lr_init * factor, options.rotation_lr_final * factor
         names = "camera_rotation_lr_init, camera_rotation_lr_final"
         turning = exponential(first, last, options.rotation_lr_max_steps, names=names)
-        first, last = options.position_lr_init * extent, options.position_lr_final * extent
+        factor *= self.scene_extent
+        first, last = options.position_lr_init * factor, options.position_lr_final * factor
         names = "camera_position_lr_init, camera_position_lr_final"
         moving = exponential(first, last, options.position_lr_max_steps, names=names)
         self.add_parameter("quaternions", quaternions, turning, per_row=True)

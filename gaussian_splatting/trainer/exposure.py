@@ -12,7 +12,7 @@ from torch import Tensor
 from gaussian_splatting.geometry.schedules import exponential
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
-from gaussian_splatting.trainer.rates import HIGHEST
+from gaussian_splatting.trainer.rates import HIGHEST, short_run_factor
 from gaussian_splatting.trainer.view_parameters import held, view_parameter
 
 if TYPE_CHECKING:
@@ -30,8 +30,15 @@ class ExposureOptions(Options):
         30_000, "step at which the rate of the exposures reaches its end",
         name="camera_exposure_lr_max_steps", minimum=1, moment=True,
     )  # fmt: skip
+    length: int = option(
+        30_000, "steps of the run: in a shorter one the rate is higher, by (30000 / length)^0.75 and at most 8 times",
+        name="camera_exposure_length", minimum=1, moment=True,
+    )  # fmt: skip
     gauge_weight: float = option(
         10.0, "weight that keeps the mean exposure at the identity", name="camera_exposure_gauge_weight"
+    )
+    prior_weight: float = option(
+        0.1, "weight that keeps each exposure near the identity", name="camera_exposure_prior_weight"
     )
 
 
@@ -51,7 +58,8 @@ class Exposure(BaseTrainer):
         super().setup()
         options = self.exposure
         names = "camera_exposure_lr_init, camera_exposure_lr_final"
-        rate = exponential(options.lr_init, options.lr_final, options.lr_max_steps, names=names)
+        factor = short_run_factor(options.length)
+        rate = exponential(options.lr_init * factor, options.lr_final * factor, options.lr_max_steps, names=names)
         parameter = view_parameter(self.dataset, "exposures", "exposure compensation")
         self.add_parameter("exposures", parameter, rate, per_row=True)
 
@@ -63,3 +71,7 @@ class Exposure(BaseTrainer):
             exposures = held(self.optimizer.group("exposures")["params"][0], seen, camera.custom_data["exposures"])
             drift = exposures.mean(dim=0) - torch.eye(3, 4, device=exposures.device)
             yield "exposure_gauge", 0.5 * self.exposure.gauge_weight * len(exposures) * (drift * drift).sum()
+        if self.exposure.prior_weight and seen is not None:
+            own = camera.custom_data["exposures"]
+            change = own - torch.eye(3, 4, device=own.device)
+            yield "exposure_prior", 0.5 * self.exposure.prior_weight * (change * change).sum()

@@ -9,6 +9,9 @@ from gaussian_splatting.geometry.schedules import exponential
 from gaussian_splatting.options import Options, option
 
 HIGHEST = 100.0
+REFERENCE_LENGTH = 30_000
+"""Steps of the run that the default rates were chosen for."""
+SHORT_RUN_POWER, SHORT_RUN_HIGHEST = 0.75, 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,18 @@ class GaussianRates(Options):
         result: dict[str, Callable[[int], float]] = {name: _always(rate) for name, rate in constant.items()}
         result["xyz"] = exponential(first, last, self.position_max_steps, names="position_lr_init, position_lr_final")
         return result
+
+
+def short_run_factor(length: int) -> float:
+    """What the rates of poses and exposures are multiplied by in a run of `length` steps; 1 from 30,000 steps on.
+
+    Adam moves a value by about its rate in every step. A Gaussian that cannot reach its place is replaced by others,
+    but a pose has the same way to go in a run of any length.
+
+    >>> short_run_factor(30_000), round(short_run_factor(7_000), 2), short_run_factor(100)
+    (1.0, 2.98, 8.0)
+    """
+    return min(SHORT_RUN_HIGHEST, max(1.0, (REFERENCE_LENGTH / length) ** SHORT_RUN_POWER))
 
 
 def _always(rate: float) -> Callable[[int], float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gaussian_splatting import prepare
 from gaussian_splatting.camera_trainable import CameraTrainableGaussianModel
 from gaussian_splatting.dataset import TrainableCameraDataset
 from gaussian_splatting.errors import TrainingError
@@ -142,6 +143,21 @@ def test_position_rates_are_in_extents_and_all_rates_fall():
         assert rates[name](30_000) == pytest.approx(last)
     names = [group["name"] for group in trainer.optimizer.param_groups]
     assert sorted(names[6:]) == ["Ts", "exposures", "quaternions"]
+
+
+@pytest.mark.parametrize(("length", "factor"), [(30_000, 1.0), (60_000, 1.0), (2_000, 15**0.75), (500, 8.0)])
+def test_rates_are_higher_in_short_runs(length: int, factor: float):
+    lengths = {"camera_length": length, "camera_exposure_length": length}
+    usual, trainer = make_trainer(), make_trainer(**lengths)
+    for name in ("quaternions", "Ts", "exposures"):
+        for step in (0, 10_000, 30_000):
+            assert trainer.schedulers[name](step) == pytest.approx(factor * usual.schedulers[name](step))
+
+
+def test_the_length_follows_the_run():
+    options = prepare.scaled_options(BaseCameraTrainer, 2_000, {})
+    assert options["camera_length"] == options["camera_exposure_length"] == 2_000
+    assert options["camera_rotation_lr_max_steps"] == 2_000
 
 
 def test_fixed_cameras_are_refused_with_the_cure():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from gaussian_splatting.dataset import TrainableCameraDataset
@@ -66,3 +67,16 @@ def test_the_mean_exposure_stays_at_the_identity():
             pass
         drift.append(float((dataset.exposures.detach().mean(dim=0) - torch.eye(3, 4)).norm()))
     assert drift[1] < 0.3 * drift[0]
+
+
+def test_the_prior_pulls_the_exposure_of_the_seen_view_to_the_identity():
+    dataset = tiny_dataset(Exposure)
+    dataset.exposures.data[1, 0, 3] = 0.4
+    trainer = Exposure(tiny_model(), dataset, camera_exposure_prior_weight=2.0)
+    camera = dataset[1]
+    term = dict(trainer.losses(trainer.model(camera), camera))["exposure_prior"]
+    assert term.item() == pytest.approx(0.5 * 2.0 * 0.4**2)
+    term.backward()
+    wanted = torch.zeros(3, 3, 4)
+    wanted[1, 0, 3] = 2.0 * 0.4
+    torch.testing.assert_close(dataset.exposures.grad, wanted)
