@@ -48,9 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python tools/perturb_scene.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "-s", "--source", type=Path, required=True, help="COLMAP scene: a folder with sparse and images"
-    )
+    parser.add_argument("-s", "--source", type=Path, required=True, help="COLMAP scene: folder with sparse and images")
     parser.add_argument("-d", "--destination", type=Path, required=True, help="folder of the new scene; must be empty")
     parser.add_argument("--rotation", type=float, default=0.0, help="degrees (default 0)")
     parser.add_argument("--position", type=float, default=0.0, help="fraction of the scene extent (default 0)")
