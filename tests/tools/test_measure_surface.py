@@ -7,9 +7,14 @@ from pathlib import Path
 import measure_surface
 import numpy as np
 import pytest
+import torch
 from demo_scene.cameras import camera_rig
 from demo_scene.render import render_geometry
 from demo_scene.still_life import packed_scene
+from PIL import Image
+
+from gaussian_splatting.geometry.rotations import quaternion_raw_multiply
+from gaussian_splatting.models import SurfelGaussianModel
 
 VIEW = camera_rig()[0]
 TRUTH = render_geometry(packed_scene(), VIEW)
@@ -45,21 +50,21 @@ def test_no_normal_is_a_right_angle_away() -> None:
 
 
 def test_a_run_is_measured_and_shown(demo_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    import torch
-    from PIL import Image
-
-    from gaussian_splatting.models import SurfelGaussianModel
-
     surface = np.load(demo_scene / "truth" / "surface.npz")
     points = torch.from_numpy(surface["points"])
     model = SurfelGaussianModel(0, "cpu-2dgs")
     model.create_from_pcd(points, torch.full_like(points, 0.5))
-    model.overwrite_rows("opacity", torch.ones(len(points), dtype=torch.bool), torch.full((len(points), 1), 6.0))
-    model.save_ply(tmp_path / "point_cloud" / "iteration_1" / "point_cloud.ply")
-    (tmp_path / "settings.json").write_text('{"sh_degree": 0}')
-    arguments = ["-d", str(tmp_path), "-s", str(demo_scene), "--backend", "cpu-2dgs"]
-    assert measure_surface.main([*arguments, "--pictures", str(tmp_path / "pictures")]) == 0
-    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| table")]
-    assert float(table[0].split("|")[2].strip().rstrip("°")) < 25
+    everywhere = torch.ones(len(points), dtype=torch.bool)
+    model.overwrite_rows("opacity", everywhere, torch.full((len(points), 1), 6.0))
+    angles = {}
+    for name in ("among neighbours", "on edge"):
+        model.save_ply(tmp_path / name / "point_cloud" / "iteration_1" / "point_cloud.ply")
+        arguments = ["-d", str(tmp_path / name), "-s", str(demo_scene), "--backend", "cpu-2dgs"]
+        assert measure_surface.main([*arguments, "--pictures", str(tmp_path / "pictures")]) == 0
+        table = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| table"))
+        angles[name] = float(table.split("|")[2].strip().rstrip("°"))
+        quarter_turn = torch.tensor([0.5**0.5, 0.5**0.5, 0.0, 0.0])  # about the first axis
+        model.overwrite_rows("rotation", everywhere, quaternion_raw_multiply(model._rotation.detach(), quarter_turn))
+    assert 5 < angles["among neighbours"] < 0.6 * angles["on edge"] < 60
     with Image.open(tmp_path / "pictures" / "view_008.png") as picture:
         assert picture.size == (3 * VIEW.width, VIEW.height)
