@@ -41,7 +41,7 @@ def cell(num: int, height: int, threads: int, repeats: int) -> dict[str, Any]:
     parameters, view = scene.parameters(), scene.view()
     work = bench_work.measure_work(parameters, view, repeats).as_dict()
     pictures = bench_work.picture_times(parameters, view, repeats)
-    units = work["pairs"] + work["visible"]
+    units = work["pairs"] + work["visible"] + scene.width * scene.height
     return {
         "num": num, "height": height, "threads": threads, "step_ms": times["total_ms"],
         "units": units, "ns_per_unit": 1e6 * times["cpu_ms"] / units, "peak_memory_mb": peak / 2**20
@@ -71,7 +71,7 @@ def table(cells: list[dict[str, Any]]) -> str:
 
 
 def plot(cells: list[dict[str, Any]]) -> str:
-    """Processor time of a step over the blended pairs and visible Gaussians, both logarithmic, as SVG."""
+    """Processor time of a step over its blended pairs, visible Gaussians and pixels, both logarithmic, as SVG."""
     low_x, high_x = (bound([cell["units"] for cell in cells], up) for up in (False, True))
     low_y, high_y = (bound([cell["cpu_ms"] for cell in cells], up) for up in (False, True))
     colors = dict(
@@ -102,7 +102,7 @@ def plot(cells: list[dict[str, Any]]) -> str:
         parts.append(f'<circle cx="100" cy="{60 + 20 * index}" r="5" fill="{color}"/>'
                      f'<text x="112" y="{64 + 20 * index}">{num:,} Gaussians</text>')  # fmt: skip
     parts.append(
-        '<text x="380" y="466" text-anchor="middle">blended pairs and visible Gaussians of a step</text></svg>'
+        '<text x="380" y="466" text-anchor="middle">blended pairs, visible Gaussians and pixels of a step</text></svg>'
     )
     return "\n".join(parts)
 
