@@ -87,7 +87,7 @@ def test_a_trainer_of_ones_own_is_imported(tmp_path, monkeypatch):
 
 def test_a_named_trainer_needs_no_module():
     assert prepare.trainer_class("base", trainer="BaseTrainer") is BaseTrainer
-    with pytest.raises(SplatError, match=r"expected package.module:Class or a named trainer, for example \w+Trainer"):
+    with pytest.raises(SplatError, match=r"expected package.module:Class or a named trainer, for example \w*Trainer"):
         prepare.trainer_class("base", trainer="NoSuchTrainer")
 
 

@@ -116,7 +116,7 @@ def test_only_regular_files_are_read_and_nothing_waits(tmp_path: Path) -> None:
     for path, kind in ((tmp_path / "pipe", "a pipe"), ("/dev/zero", "a device")):
         with pytest.raises(FormatError, match=f"is {kind}, not a file"):
             read_content(path)
-    with pytest.raises(FormatError, match="Is a directory"):
+    with pytest.raises(FormatError, match="is a folder, not a file"):
         read_content(tmp_path)
     with pytest.raises(FormatError, match="cannot be read: No such file or directory"):
         read_content(tmp_path / "absent")

@@ -43,7 +43,7 @@ FRAGMENTS = (
 PLACES = (
     r"cameras(\[\d+\])?[\w.\[\]]* ",
     r"frames(\[\d+\])?[\w.\[\]]*:? ",
-    r": [\w.\[\]]+ (must|needs|describes|has) ",
+    r": [\w.\[\]]+ (must|needs|describes|has|stands) ",
     r"the whole ",
     r"line \d+, column \d+",
     r"byte \d+ ",
