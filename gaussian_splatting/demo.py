@@ -33,6 +33,7 @@ def demo(arguments: argparse.Namespace) -> None:
     """Train, render the held-out views, write report and turntable, and say where everything lies."""
     from gaussian_splatting import render, train
     from gaussian_splatting.errors import SplatError
+    from gaussian_splatting.report import write_report
 
     scene, destination = scene_folder(), arguments.destination
     machine = ["--device", arguments.device, "--backend", arguments.backend]
@@ -44,6 +45,7 @@ def demo(arguments: argparse.Namespace) -> None:
         if step(argv):
             raise SplatError("the demo stopped; the reason stands above")
     turntable = write_turntable(destination, arguments)
+    write_report(destination)  # with the turntable
     tell(destination, turntable)
 
 

@@ -25,7 +25,7 @@ from gaussian_splatting.io.spz import spz_bytes
 from gaussian_splatting.io.storage import write_atomically
 from gaussian_splatting.splat_editing import middle, size_of
 
-__all__ = ["FirstView", "first_view", "write_page"]
+__all__ = ["FirstView", "first_view", "page_text", "write_page"]
 
 _ASSETS = Path(__file__).parent / "assets"
 _SCRIPTS = ("viewer_decode.js", "viewer_shaders.js", "viewer_renderer.js", "viewer_camera.js", "viewer_main.js")
@@ -54,6 +54,19 @@ def write_page(
     antialiased: bool = False,
 ) -> None:
     """Writes the page; about 20 bytes for each Gaussian, and 15 to 60 more with spherical harmonics."""
+    text = page_text(path, gaussians, view=view, title=title, antialiased=antialiased)
+    write_atomically(path, text.encode("utf-8"))
+
+
+def page_text(
+    path: str | os.PathLike[str],
+    gaussians: GaussianArrays,
+    *,
+    view: FirstView | None = None,
+    title: str | None = None,
+    antialiased: bool = False,
+) -> str:
+    """The text of the page that `write_page` writes; `path` only names it in messages, and where there is no title."""
     degree = min(gaussians.sh_degree, _LARGEST_DEGREE)
     packed = spz_bytes(path, with_sh_degree(gaussians, degree), antialiased=antialiased)
     settings = {"view": asdict(view or first_view(gaussians)), "antialiased": antialiased}
@@ -65,8 +78,7 @@ def write_page(
         "SCRIPT": "\n".join(_asset(name) for name in _SCRIPTS),
         "SPLATS": base64.b64encode(packed).decode("ascii"),
     }
-    text = re.sub("%([A-Z]+)%", lambda match: parts[match[1]], _asset("viewer_page.html")).encode("utf-8")
-    write_atomically(path, text)
+    return re.sub("%([A-Z]+)%", lambda match: parts[match[1]], _asset("viewer_page.html"))
 
 
 def first_view(gaussians: GaussianArrays, source: str | os.PathLike[str] | None = None) -> FirstView:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 import json
 import math
 import re
@@ -12,13 +15,17 @@ import numpy as np
 import pytest
 
 from gaussian_splatting.io.ply import GaussianArrays, write_gaussians
+from gaussian_splatting.io.splat import visibility
 from gaussian_splatting.picture_files import encode_picture
 from gaussian_splatting.report import write_report
 from gaussian_splatting.report.__main__ import main
 from gaussian_splatting.report.charts import Series, axis, bucketed, line_chart, round_step, short_number
 from gaussian_splatting.report.contact_sheet import Sample, chosen, error_picture, samples
 from gaussian_splatting.report.facts import backend, duration, elapsed, rates
+from gaussian_splatting.report.films import progress_film, turntable
+from gaussian_splatting.report.histograms import bars
 from gaussian_splatting.report.page import page
+from gaussian_splatting.report.splats import most_visible
 from gaussian_splatting.report.top_view import read_cameras, top_view
 from gaussian_splatting.run_folder import RunFolder
 
@@ -321,3 +328,64 @@ def test_the_report_can_be_written_again_from_the_command_line(tmp_path, capsys)
 def test_the_clock_of_a_resumed_run_is_added_up():
     assert elapsed([{"step": step, "seconds": value} for step, value in enumerate([1.0, 5.0, 2.0, 4.0])]) == 9.0
     assert elapsed([]) is None
+
+
+# Films, histograms, viewer
+
+
+def test_the_splat_can_be_looked_at_in_a_frame_shut_off_from_the_page(tmp_path):
+    text = page(full_run(tmp_path))
+    assert 'sandbox="allow-scripts"' in text and "allow-same-origin" not in text
+    frame = re.search(r'srcdoc="([^"]+)"', text)
+    assert frame is not None and "NGSP" not in frame[1]
+    assert html.unescape(frame[1]).startswith("<!DOCTYPE html>")
+
+
+def test_only_the_most_visible_gaussians_are_in_the_page():
+    random = np.random.default_rng(0)
+    values = random.normal(size=(50, 14)).astype(np.float32)
+    gaussians = GaussianArrays(
+        values[:, :3], values[:, None, 3:6], np.ones((50, 15, 3), np.float32), values[:, 6:7], values[:, 7:10],
+        values[:, 10:14],
+    )  # fmt: skip
+    few = most_visible(gaussians, 20)
+    assert (len(few), few.sh_degree) == (20, 1)
+    assert visibility(few).min() >= np.sort(visibility(gaussians))[-20]
+    assert len(most_visible(gaussians, 50)) == 50
+
+
+def test_a_histogram_counts_every_value_and_marks_the_median():
+    svg = bars(np.concatenate((np.full(10, 0.06), np.full(30, 0.96), [np.nan])), (0.0, 1.0))
+    counts = [int(count.replace(",", "")) for count in re.findall(r"<title>([\d,]+) Gaussians", svg)]
+    assert sum(counts) == 40 and counts[2] == 10 and counts[38] == 30
+    assert "median 0.96" in svg
+
+
+@pytest.mark.parametrize("values", [np.zeros(5), np.full(5, 3.0), np.full(3, np.nan), np.array([1e-30, 1e30])])
+def test_a_histogram_of_odd_values_is_drawn(values):
+    assert "nan" not in bars(values).lower()
+
+
+def test_the_progress_pictures_become_a_film(tmp_path):
+    from PIL import Image
+
+    folder = full_run(tmp_path)
+    for step in (20, 30):
+        folder.progress_picture(step).write_bytes(encode_picture(np.full((48, 64, 3), step, np.uint8), "jpeg"))
+    paths = list(folder.progress_pictures().values())
+    source = re.search(r"base64,([^\"]+)", progress_film(paths))
+    assert source is not None
+    with Image.open(io.BytesIO(base64.b64decode(source[1]))) as film:
+        assert film.n_frames == len(paths) > 1
+    assert progress_film(paths[:1]) == ""
+    paths[0].write_bytes(b"damaged")
+    assert progress_film(paths[:2]) == ""
+
+
+def test_the_newest_turntable_is_shown_and_a_large_one_linked(tmp_path):
+    folder = full_run(tmp_path)
+    assert "python -m gaussian_splatting.video -d" in turntable(folder)
+    (tmp_path / "orbit_60.mp4").write_bytes(b"film")
+    assert f'src="data:video/mp4;base64,{base64.b64encode(b"film").decode()}"' in turntable(folder)
+    (tmp_path / "orbit_60.mp4").write_bytes(bytes(8_000_001))
+    assert '<a href="orbit_60.mp4">' in turntable(folder)

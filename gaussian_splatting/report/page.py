@@ -12,6 +12,8 @@ from gaussian_splatting.report import facts
 from gaussian_splatting.report.charts import Series, line_chart
 from gaussian_splatting.report.contact_sheet import contact_sheet
 from gaussian_splatting.report.embed import picture_file, table
+from gaussian_splatting.report.films import progress_film, turntable
+from gaussian_splatting.report.splats import splat_sections
 from gaussian_splatting.report.style import STYLE
 from gaussian_splatting.report.top_view import legend, top_view
 from gaussian_splatting.run_folder import RunFolder
@@ -51,7 +53,7 @@ def write_report(run_folder: RunFolder | str | os.PathLike[str]) -> Path:
 
 
 def page(folder: RunFolder) -> str:
-    """The whole HTML text. It asks for nothing from the network, and runs no script."""
+    """The whole HTML text. It asks for nothing from the network; only the viewer in its frame runs scripts."""
     settings = facts.settings(folder)
     title = Path(str(settings.get("source") or folder.path.resolve())).name or "run"
     parts = (
@@ -59,6 +61,7 @@ def page(folder: RunFolder) -> str:
         _figures(folder, settings),
         _progress(folder),
         _curves(folder),
+        splat_sections(folder),
         _views(folder),
         _scene(folder),
         _details(folder, settings),
@@ -130,15 +133,18 @@ def _figure(value: str, name: str, unit: str = "") -> str:
 
 def _progress(folder: RunFolder) -> str:
     every = list(folder.progress_pictures().items())
+    turning = turntable(folder)
     if not every:
-        return ""
+        return f'<h2>Turntable</h2><div class="pair films">{turning}</div>' if turning else ""
     count = min(MOST_PROGRESS, len(every))
     shown = [every[round(index * (len(every) - 1) / max(1, count - 1))] for index in range(count)]
     figures = "".join(
         f"<figure>{picture_file(path, f'step {step}', PROGRESS_WIDTH)}<figcaption>step {step:,}</figcaption></figure>"
         for step, path in shown
     )
-    return f'<h2>Progress</h2><p>One view while training.</p><div class="strip">{figures}</div>'
+    films = [film for film in (progress_film([path for _, path in every]), turning) if film]
+    moving = f'<div class="pair films">{"".join(f"<div>{film}</div>" for film in films)}</div>' if films else ""
+    return f'<h2>Progress</h2><p>One view while training.</p><div class="strip">{figures}</div>{moving}'
 
 
 def _curves(folder: RunFolder) -> str:

@@ -84,5 +84,12 @@ details table { margin-top: 8px; }
 .note { padding: 14px 18px; color: var(--soft); }
 svg .frustum { stroke-width: 1.4; stroke-linejoin: round; }
 svg .frustum.first { fill: var(--band); } svg .frustum.second { fill: #d9480f2b; }
+svg .bar { fill: var(--first); }
+.triple { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(300px, 100%), 1fr)); gap: 14px; }
+.triple > .card { padding: 14px 16px 10px; min-width: 0; }
+.films { margin-top: 14px; align-items: start; }
+.films .note { margin: 0; }
+video { display: block; width: 100%; border-radius: 7px; background: #000; }
+iframe { display: block; width: 100%; height: 540px; border-radius: 12px; background: #000; }
 footer { margin-top: 40px; color: var(--faint); font-size: 13px; }
 """
