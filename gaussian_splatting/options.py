@@ -79,7 +79,9 @@ class FlatOption:
 
     def at_length(self, factor: float) -> Any:
         """The default in a run whose length is `factor` times that of the recipe."""
-        if self.moment and self.default is not None:
+        if self.default is None:
+            return None
+        if self.moment:
             return max(1, round(self.default * factor))
         # Fewer periods: each has to do what several do in the recipe.
         if self.growth:

@@ -128,18 +128,18 @@ def chosen_views(source: Path, num_views: int) -> tuple[list[View], list[View]]:
 
 def spoil_depths(views: Sequence[View], destination: Path) -> None:
     """Writes the depth map of each view times its smooth factor."""
-    from gaussian_splatting.picture_files import encode_picture
+    from gaussian_splatting.picture_files import encode_tiff
 
     for number, view in enumerate(views):
         assert view.depth_path is not None
         depth = read_depth(view.depth_path)
-        spoiled = np.rint(depth * smooth_factor(depth.shape, number))
-        write_atomically(spoiled_path(destination, view), encode_picture(spoiled.astype(np.uint16), "png"))
+        spoiled = depth * smooth_factor(depth.shape, number)
+        write_atomically(spoiled_path(destination, view), encode_tiff(spoiled.astype(np.float32)))
 
 
 def spoiled_path(destination: Path, view: View) -> Path:
     """Where the spoiled depth map of a view lies."""
-    return destination / "spoiled_depths" / f"{Path(view.name).stem}.png"
+    return destination / "spoiled_depths" / f"{Path(view.name).stem}.tiff"
 
 
 def smooth_factor(shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
