@@ -27,8 +27,6 @@ Floats = NDArray[np.float32]
 
 TRUNCATION_IN_VOXELS = 5.0
 LEAST_ALPHA = 0.5
-LARGEST_SPREAD = 0.1
-"""Pixels are left out where depths spread by more than about a third: between a surface and what is behind it."""
 
 SAMPLED_VIEWS, SAMPLED_PIXELS = 12, 4096
 FARTHEST_IN_MEDIANS = 8.0
@@ -71,13 +69,11 @@ class DepthView:
 
 @torch.no_grad()
 def depth_view(gaussians: GaussianModel, camera: Camera) -> DepthView:
-    """Render one view. Pixels that are half transparent, or between two surfaces, have no depth."""
+    """Render one view. Pixels that are half transparent have no depth."""
     out = gaussians(camera)
     depth = (out["render_median"] if "render_median" in out else out["depth"])[0]
     alpha = out["alpha"][0]
-    # The mean of z times the mean of 1/z is 1 where all Gaussians of a pixel are equally far away, and more elsewhere.
-    spread = out["depth"][0] * out["invdepth"][0] / alpha.clamp_min(1e-6) - 1
-    known = (alpha > LEAST_ALPHA) & (spread < LARGEST_SPREAD) & torch.isfinite(depth) & (depth > 0)
+    known = (alpha > LEAST_ALPHA) & torch.isfinite(depth) & (depth > 0)
     behind = camera.bg_color.to(alpha)[:, None, None] * (1 - alpha)  # no part of the surface
     color = ((out["render"] - behind) / alpha.clamp_min(1e-6)).clamp(0, 1).permute(1, 2, 0).contiguous()
     return DepthView(camera, color.float().cpu().numpy(), torch.where(known, depth, 0).float().cpu().numpy())
@@ -138,7 +134,7 @@ def num_blocks(points: NDArray[np.float64], voxel: float) -> int:
     return int(len(cells) * BLOCKS_PER_SURFACE_BLOCK) + 1
 
 
-def fuse(views: Iterable[DepthView], settings: FusionSettings, *, min_views: int = 3) -> Mesh:
+def fuse(views: Iterable[DepthView], settings: FusionSettings, *, min_views: int = 2) -> Mesh:
     """The surface that depth views agree on. Raises SplatError where they show none.
 
     A voxel counts once `min_views` views have seen it; fewer leave more noise, more leave more holes.
