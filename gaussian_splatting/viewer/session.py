@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 ARRIVAL, KEY_HELD = 0.15, 0.5
 """Seconds after a jump, and after one by an arrow key, for which reports of the browser do not count.
 
-It reports places on the way, and viser itself turns the camera while an arrow key is held.
+It reports places on the way, and viser itself turns the camera while an arrow key is held. A slow browser goes on with
+that for longer: every such report counts for a little more, but not for ever.
 """
+MORE, AT_MOST = 0.3, 1.5
 MOVING_QUALITY, STILL_QUALITY = 80, 95
 
 
@@ -51,7 +53,7 @@ class Session:
         self.frames_drawn = 0
         self.closed = False
         self.on_error: Callable[[Exception], None] = lambda error: None
-        self._pin_until = 0.0
+        self._pinned_at = self._pin_until = 0.0
         self._drifted = False
         self._reported: Pose | None = None
         self._jump: tuple[Pose, int | None] | None = None
@@ -74,6 +76,7 @@ class Session:
             self.playing = False
             if time.monotonic() < self._pin_until:
                 self._drifted = True
+                self._pin_until = max(self._pin_until, min(time.monotonic() + MORE, self._pinned_at + AT_MOST))
                 return None
             self.pose, self.viewpoint = pose, None
         self._ask(moving=True)
@@ -141,7 +144,8 @@ class Session:
         self._tell_browser(pose)
 
     def _pin(self, seconds: float) -> None:
-        self._pin_until = time.monotonic() + seconds
+        self._pinned_at = time.monotonic()
+        self._pin_until = self._pinned_at + seconds
 
     def _tell_browser(self, pose: Pose) -> None:
         distance = max(1e-3, float(np.linalg.norm(self.frame.target - pose.center)))
