@@ -32,6 +32,7 @@ class PathPanel:
     def __init__(self, session: Session, films: FilmMaker, complain: Callable[[Exception], None]) -> None:
         self.session, self.films, self._complain = session, films, complain
         self.keys: list[Pose] = []
+        self._drawing = threading.Lock()  # two clicks in quick succession are handled at once
         gui = session.client.gui
         self._click(gui.add_button("Add key", color="blue"), self.add_key)
         self.chosen = gui.add_dropdown("Key", ["none"])
@@ -166,6 +167,10 @@ class PathPanel:
         return min(len(self.keys) - 1, list(self.chosen.options).index(self.chosen.value))
 
     def _changed(self, chosen: int = 0) -> None:
+        with self._drawing:
+            self._show_keys(chosen)
+
+    def _show_keys(self, chosen: int) -> None:
         names = tuple(f"key {index + 1}" for index in range(len(self.keys))) or ("none",)
         self.chosen.options = names
         self.chosen.value = names[min(chosen, len(names) - 1)]
