@@ -73,7 +73,7 @@ FLAGS = """
 OPTIONS = {
     "bg_color": None,
     "budget_curve": "linear",
-    "budget_density": 13.0,
+    "budget_density": 2300.0,
     "budget_exchange": 0.0,
     "budget_from_iter": 4500,
     "budget_interval": 60,

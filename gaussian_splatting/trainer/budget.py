@@ -35,7 +35,7 @@ class BudgetOptions(Options):
     )
     upper_bound: int = option(10_000_000, "never exceed this many Gaussians", minimum=1)
     density: float = option(
-        13.0, "Gaussians per root of the number of pixels of all views together; for the budget", maximum=1e6
+        2_300.0, "the budget, divided by the fifth root of the number of pixels of all views together", maximum=1e9
     )
     curve: Literal["linear", "parabolic"] = option(
         "linear", "how the number grows: by as many at every refinement, or faster at first"

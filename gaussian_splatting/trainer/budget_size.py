@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -13,13 +12,15 @@ GROWTH = 1.25
 """The budget is this many times the points at the start, where that is more: they are where a scene has detail."""
 MOST_FOR_POINTS = 1.25
 """But points ask for no more than this many times what the pictures do: random ones say nothing about the scene."""
+POWER = 0.2
 MOST_SAMPLED = 64
 
 
 def budget_of(dataset: CameraDataset | None, num_start: int, density: float) -> int:
-    """The budget: `density` times the root of the number of pixels of all views, or more where there are many points.
+    """The budget: `density` times the fifth root of the pixels of all views, or more where there are many points.
 
-    Views overlap, and neighbouring pixels are alike: each adds less that is new than the one before. Without a dataset
+    Views overlap, and neighbouring pixels are alike: each adds much less that is new than the one before. The power was
+    found on scenes of 2 to 22 million pixels. Without a dataset
     it is four times the number at the start.
     """
     if dataset is None or len(dataset) == 0:
@@ -27,5 +28,5 @@ def budget_of(dataset: CameraDataset | None, num_start: int, density: float) -> 
     stride = max(1, len(dataset) // MOST_SAMPLED)
     views = [dataset.geometry(index) for index in range(0, len(dataset), stride)]
     pixels = median(view.image_height * view.image_width for view in views)
-    pictures = density * math.sqrt(pixels * len(dataset))
+    pictures = density * (pixels * len(dataset)) ** POWER
     return max(1, round(max(pictures, min(GROWTH * num_start, MOST_FOR_POINTS * pictures))))

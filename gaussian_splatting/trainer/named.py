@@ -35,7 +35,7 @@ class BaseDefaultTrainer(BaseFastTrainer):
 class BaseBestTrainer(BaseFastTrainer):
     """Twice the Gaussians, more of the run at full size, and many more steps, without depth maps."""
 
-    budget = BudgetOptions(exchange=0.01, density=27.0)
+    budget = BudgetOptions(exchange=0.01, density=4_600.0)
     resolution = ResolutionOptions(half_until_iter=22_500)
 
 

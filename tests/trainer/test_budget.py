@@ -124,11 +124,11 @@ def test_the_budget_follows_pixels_views_and_points():
             super().__init__()
             self.cameras = [one._replace(image_width=640, image_height=480) for one in self.cameras] * 3
 
-    pictures = 10 * (640 * 480 * 9) ** 0.5
-    assert budget_of(Large(), 60, 10.0) == round(pictures)
-    assert budget_of(Large(), 14_000, 10.0) == 17_500
-    assert budget_of(Large(), 1_000_000, 10.0) == round(1.25 * pictures)
-    assert budget_of(None, 60, 10.0) == 240
+    pictures = 800 * (640 * 480 * 9) ** 0.2
+    assert budget_of(Large(), 60, 800.0) == round(pictures)
+    assert budget_of(Large(), 13_000, 800.0) == 16_250
+    assert budget_of(Large(), 1_000_000, 800.0) == round(1.25 * pictures)
+    assert budget_of(None, 60, 800.0) == 240
 
 
 def test_the_curve_is_one_of_two():
