@@ -14,9 +14,10 @@ NUM_NEIGHBOURS = 3
 def mean_squared_neighbour_distance(points: Tensor) -> Tensor:
     """The mean squared distance [N] from each of `points` [N, 3] to its three nearest neighbours.
 
-    Two or three points have one or two neighbours, and the mean is over those. A single point has no scale of its own
-    and gets 1. Coincident points are neighbours at distance zero, and nothing falls below 1e-7, so that the logarithm
-    of the result is finite; nor is anything above what the type of the points can hold. Points that are not finite, or no points at all, are a SceneError.
+    Two or three points have one or two neighbours, and the mean is over those. A single point has no scale of its
+    own and gets 1. Coincident points are neighbours at distance zero, and nothing falls below 1e-7, so that the
+    logarithm of the result is finite; nor is anything above what the type of the points can hold. Points that are
+    not finite, or no points at all, are a SceneError.
     """
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         raise SceneError(f"the points must be a tensor [N, 3] with N >= 1, found {list(points.shape)}")
