@@ -7,7 +7,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
 
 ITERATIONS = 2_400
 MAX_GAUSSIANS = 60_000
@@ -65,9 +65,10 @@ def write_turntable(destination: str, arguments: argparse.Namespace) -> Path:
     """A film of one turn around the scene."""
     import torch
 
-    from gaussian_splatting import camera_paths, video
+    from gaussian_splatting import video
     from gaussian_splatting.prepare import prepare_dataset, prepare_gaussians
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.rendering import camera_paths
+    from gaussian_splatting.runs.folder import RunFolder
 
     folder, device = RunFolder(destination), commands.chosen_device(arguments)
     splat = folder.point_cloud(folder.newest_iteration())
@@ -80,7 +81,7 @@ def write_turntable(destination: str, arguments: argparse.Namespace) -> Path:
 
 def tell(destination: str, turntable: Path) -> None:
     """Print where everything lies."""
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
 
     folder = RunFolder(destination)
     splat = folder.point_cloud(folder.newest_iteration())

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from gaussian_splatting import commands, health
+from gaussian_splatting import health
+from gaussian_splatting.cli import commands
 from gaussian_splatting.health import Finding, State
 
 

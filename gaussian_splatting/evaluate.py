@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
+from gaussian_splatting.cli.scene_flags import add_scene_flags
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.scene_flags import add_scene_flags
 
 if TYPE_CHECKING:
-    from gaussian_splatting.perceptual import Perceptual
-    from gaussian_splatting.quality import ViewQuality
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.rendering.perceptual import Perceptual
+    from gaussian_splatting.rendering.quality import ViewQuality
+    from gaussian_splatting.runs.folder import RunFolder
 
 _COLUMNS = (("psnr", "PSNR", "{:.3f}"), ("ssim", "SSIM", "{:.4f}"), ("lpips", "LPIPS", "{:.4f}"))
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Everything the command does, as library calls."""
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
 
     found = [evaluate_run(RunFolder(path), arguments) for path in arguments.destination]
     names = short_names(arguments.destination)
@@ -69,8 +69,8 @@ def evaluate_run(folder: RunFolder, arguments: argparse.Namespace) -> tuple[dict
 
     `results.json`, `quality.csv` and `per_view.json` are written beside the pictures.
     """
-    from gaussian_splatting.perceptual import find_lpips
-    from gaussian_splatting.rendering import write_results
+    from gaussian_splatting.rendering.perceptual import find_lpips
+    from gaussian_splatting.rendering.views import write_results
 
     target = rendered_folder(folder, arguments)
     metric, note = find_lpips(arguments.lpips, "cpu")
@@ -106,8 +106,8 @@ def rendered_folder(folder: RunFolder, arguments: argparse.Namespace) -> Path:
 
 def measure_folder(target: Path, lpips: Perceptual | None = None) -> list[ViewQuality]:
     """The metrics of every render that has a photo, in the order of their names."""
-    from gaussian_splatting.picture_files import decode_mask, decode_picture
-    from gaussian_splatting.quality import measure
+    from gaussian_splatting.rendering.picture_files import decode_mask, decode_picture
+    from gaussian_splatting.rendering.quality import measure
 
     images = _known(target / "per_view.json")
     found = []
@@ -199,7 +199,7 @@ def _cell(value: Any, form: str, *, starred: bool = False) -> str:
 
 
 def _known(path: Path) -> dict[str, Any]:
-    from gaussian_splatting.run_folder import read_json
+    from gaussian_splatting.runs.folder import read_json
 
     try:
         found = read_json(path)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
 from gaussian_splatting.errors import SplatError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def read_input(path: str | os.PathLike[str], iteration: int | None = None, *, st
     import dataclasses
 
     from gaussian_splatting.io.formats import read_splats
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
 
     if not os.path.isdir(path):
         return read_splats(path, strict=strict)

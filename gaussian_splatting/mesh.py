@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
+from gaussian_splatting.cli.scene_flags import add_scene_flags, fill_from_run
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.scene_flags import add_scene_flags, fill_from_run
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
@@ -96,7 +96,7 @@ def mesh(arguments: argparse.Namespace) -> None:
 
 
 def _output(arguments: argparse.Namespace) -> Path:
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
 
     if arguments.output is not None:
         return Path(arguments.output)
@@ -111,7 +111,7 @@ def _scene(arguments: argparse.Namespace) -> tuple[GaussianModel, list[Camera]]:
     from gaussian_splatting.errors import SceneError
     from gaussian_splatting.export import read_input
     from gaussian_splatting.prepare import prepare_dataset
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
     from gaussian_splatting.splat_model import model_from_splats
 
     if arguments.destination is not None:

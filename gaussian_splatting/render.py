@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gaussian_splatting import commands
-from gaussian_splatting.film_command import add_film_flags, asks_for_film, make_film
-from gaussian_splatting.scene_flags import add_scene_flags, fill_from_run
+from gaussian_splatting.cli import commands
+from gaussian_splatting.cli.film_command import add_film_flags, asks_for_film, make_film
+from gaussian_splatting.cli.scene_flags import add_scene_flags, fill_from_run
 
 if TYPE_CHECKING:
     import os
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from gaussian_splatting.dataset.dataset import CameraDataset
     from gaussian_splatting.dataset.split import Split
     from gaussian_splatting.dataset.view import AlphaUse
-    from gaussian_splatting.depth_points import build_pcd, build_pcd_rescale
     from gaussian_splatting.gaussian_model import GaussianModel
-    from gaussian_splatting.rendering import rendering
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.rendering.depth_points import build_pcd, build_pcd_rescale
+    from gaussian_splatting.rendering.views import rendering
+    from gaussian_splatting.runs.folder import RunFolder
 
 __all__ = ["build_pcd", "build_pcd_rescale", "main", "prepare_rendering", "render", "render_run", "rendering"]
 
-_LIBRARY = {"rendering": "rendering", "build_pcd": "depth_points", "build_pcd_rescale": "depth_points"}
+_LIBRARY = {"rendering": "views", "build_pcd": "depth_points", "build_pcd_rescale": "depth_points"}
 
 
 def __getattr__(name: str) -> Any:
@@ -37,7 +37,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"gaussian_splatting.{_LIBRARY[name]}"), name)
+    return getattr(import_module(f"gaussian_splatting.rendering.{_LIBRARY[name]}"), name)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def render(arguments: argparse.Namespace) -> None:
     """Everything the command does, as library calls."""
     from gaussian_splatting.errors import SplatError
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
 
     if asks_for_film(arguments):
         return make_film(arguments)
@@ -107,8 +107,8 @@ def refresh_report(folder: RunFolder) -> None:
 
 def render_run(folder: RunFolder, iteration: int, arguments: argparse.Namespace) -> tuple[dict[str, Any], float]:
     """Render a run as the flags say; the content of its `results.json`, and the seconds it took."""
-    from gaussian_splatting.rendering import rendering, replaced_folder
-    from gaussian_splatting.run_folder import read_json
+    from gaussian_splatting.rendering.views import rendering, replaced_folder
+    from gaussian_splatting.runs.folder import read_json
 
     fill_from_run(arguments, folder.settings(), folder.path)
     split = arguments.split or ("test" if arguments.eval else "all")

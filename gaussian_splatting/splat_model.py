@@ -12,7 +12,7 @@ from gaussian_splatting.camera import Camera, pinhole_camera
 from gaussian_splatting.gaussian_rows import ATTRIBUTES
 from gaussian_splatting.models import model_class
 from gaussian_splatting.rasterizer import resolve_backend
-from gaussian_splatting.scene_frame import Floats, looking
+from gaussian_splatting.rendering.scene_frame import Floats, looking
 from gaussian_splatting.splat_editing import middle, with_sh_degree
 
 if TYPE_CHECKING:

@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaussian_splatting import commands, environment
+from gaussian_splatting import environment
+from gaussian_splatting.cli import commands
 from gaussian_splatting.errors import SplatError
 
 if TYPE_CHECKING:
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
 
 FOLDER = "tensorboard"
 SECONDS_BETWEEN = 5.0
@@ -84,7 +85,7 @@ class TensorBoardLog:
 
     def _picture(self, step: int, path: Path) -> None:
         from gaussian_splatting.errors import FormatError
-        from gaussian_splatting.picture_files import decode_picture
+        from gaussian_splatting.rendering.picture_files import decode_picture
 
         with contextlib.suppress(FormatError):  # a picture that is damaged is missing, no more
             self._writer.add_image("progress", decode_picture(path), step, dataformats="HWC")
@@ -126,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def convert(arguments: argparse.Namespace) -> None:
     """Write the TensorBoard log of a run that was trained without one."""
-    from gaussian_splatting.run_folder import RunFolder, move_aside
+    from gaussian_splatting.runs.folder import RunFolder, move_aside
 
     folder = RunFolder(arguments.destination)
     if not folder.metrics.is_file():

@@ -10,21 +10,22 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaussian_splatting import commands, tensorboard_log
-from gaussian_splatting.determinism import fix_mkl_branch
-from gaussian_splatting.progress import say
-from gaussian_splatting.server_flags import require_viser
-from gaussian_splatting.train_flags import build_parser
+from gaussian_splatting import tensorboard_log
+from gaussian_splatting.cli import commands
+from gaussian_splatting.cli.server_flags import require_viser
+from gaussian_splatting.cli.train_flags import build_parser
+from gaussian_splatting.runs.determinism import fix_mkl_branch
+from gaussian_splatting.runs.progress import say
 
 if TYPE_CHECKING:
     from gaussian_splatting.dataset.dataset import CameraDataset
     from gaussian_splatting.dataset.split import Split
     from gaussian_splatting.gaussian_model import GaussianModel
-    from gaussian_splatting.resume import ClaimedFolder
-    from gaussian_splatting.run_folder import RunFolder
-    from gaussian_splatting.time_plan import TimePlan
+    from gaussian_splatting.runs.folder import RunFolder
+    from gaussian_splatting.runs.resume import ClaimedFolder
+    from gaussian_splatting.runs.time_plan import TimePlan
+    from gaussian_splatting.runs.training import TrainingRun
     from gaussian_splatting.trainer.base import BaseTrainer
-    from gaussian_splatting.training import TrainingRun
 
 REFERENCE_LENGTH = 30_000
 
@@ -37,11 +38,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(arguments: argparse.Namespace) -> None:
     """Everything the command does, as library calls."""
-    from gaussian_splatting import option_flags, prepare
+    from gaussian_splatting import prepare
+    from gaussian_splatting.cli import option_flags
     from gaussian_splatting.convert.offer import scene_of
-    from gaussian_splatting.resume import claimed
+    from gaussian_splatting.runs.resume import claimed
+    from gaussian_splatting.runs.training import TrainingRun
     from gaussian_splatting.trainer.rules import option_groups
-    from gaussian_splatting.training import TrainingRun
 
     if arguments.viewer:
         require_viser()
@@ -139,8 +141,8 @@ def planned(
     arguments: argparse.Namespace, claim: ClaimedFolder, cameras: CameraDataset, make: Callable[[int], BaseTrainer]
 ) -> tuple[TimePlan | None, int, int]:
     """The plan of --minutes if there is one, the steps of the run, and the length that its schedules begin with."""
-    from gaussian_splatting.resume import number_in
-    from gaussian_splatting.time_plan import TimePlan, first_length
+    from gaussian_splatting.runs.resume import number_in
+    from gaussian_splatting.runs.time_plan import TimePlan, first_length
 
     if arguments.minutes is None:
         iterations = run_length(arguments, len(cameras))
@@ -223,7 +225,7 @@ def execute(
 ) -> None:
     """Begin or go on, train within `watch()`, save, report, and only then say that the run is complete."""
     from gaussian_splatting.report import write_report
-    from gaussian_splatting.resume import begin
+    from gaussian_splatting.runs.resume import begin
 
     if not begin(run, claim, schedule_length, write_settings) and run.folder.report.is_file():
         return
@@ -247,8 +249,8 @@ def training(
 
     A run of the same settings that `destination` holds is gone on with.
     """
-    from gaussian_splatting.resume import begin, claimed
-    from gaussian_splatting.training import TrainingRun
+    from gaussian_splatting.runs.resume import begin, claimed
+    from gaussian_splatting.runs.training import TrainingRun
 
     assert trainer.model is gaussians, "the trainer must be made for these Gaussians"
     with claimed(destination, say=say) as claim:

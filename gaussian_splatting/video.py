@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
+from gaussian_splatting.cli.film_command import add_film_flags, make_film
+from gaussian_splatting.cli.scene_flags import add_scene_flags
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.film_command import add_film_flags, make_film
 from gaussian_splatting.io import storage
-from gaussian_splatting.picture_files import to_bytes
-from gaussian_splatting.scene_flags import add_scene_flags
+from gaussian_splatting.rendering.picture_files import to_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor

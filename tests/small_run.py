@@ -12,9 +12,9 @@ from gaussian_splatting.camera import Camera, pinhole_camera
 from gaussian_splatting.dataset.colmap.model import ColmapModel, write_model
 from gaussian_splatting.dataset.colmap.records import ColmapCamera, ColmapImage, ColmapPoints, rotmat2qvec
 from gaussian_splatting.gaussian_model import GaussianModel
-from gaussian_splatting.picture_files import encode_picture, to_bytes
-from gaussian_splatting.run_folder import RunFolder
-from gaussian_splatting.scene_frame import looking
+from gaussian_splatting.rendering.picture_files import encode_picture, to_bytes
+from gaussian_splatting.rendering.scene_frame import looking
+from gaussian_splatting.runs.folder import RunFolder
 
 WIDTH, HEIGHT, FOCAL = 48, 36, 50.0
 UP = np.array([0.0, 0.0, 1.0])

@@ -15,8 +15,8 @@ from small_run import make_run
 from gaussian_splatting import evaluate, render
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.losses import lpips as network
-from gaussian_splatting.picture_files import encode_picture
-from gaussian_splatting.run_folder import RunFolder
+from gaussian_splatting.rendering.picture_files import encode_picture
+from gaussian_splatting.runs.folder import RunFolder
 
 FLAGS = ["--backend", "reference", "--device", "cpu", "--quiet"]
 
@@ -27,7 +27,7 @@ def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     run = make_run(folder, masked=(0,), eval=True)
     for path in (folder / "scene" / "images").glob("view ?.png"):
-        from gaussian_splatting.picture_files import decode_picture
+        from gaussian_splatting.rendering.picture_files import decode_picture
 
         path.write_bytes(encode_picture(np.minimum(decode_picture(path).astype(int) + 12, 255).astype(np.uint8)))
     assert render.main(["-d", str(run.path), *FLAGS]) == 0

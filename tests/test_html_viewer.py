@@ -24,7 +24,7 @@ from gaussian_splatting.gaussian_model import GaussianModel
 from gaussian_splatting.html_viewer import FirstView, first_view, write_page
 from gaussian_splatting.io.formats import read_splats
 from gaussian_splatting.io.ply import GaussianArrays, read_gaussians
-from gaussian_splatting.scene_frame import looking
+from gaussian_splatting.rendering.scene_frame import looking
 
 WIDTH, HEIGHT = 480, 360
 CHROMIUM = next(

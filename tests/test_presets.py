@@ -8,9 +8,9 @@ import pytest
 from small_run import make_scene, splat
 
 from gaussian_splatting import prepare, train
+from gaussian_splatting.cli.option_flags import flag_table
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.option_flags import flag_table
-from gaussian_splatting.run_folder import RunFolder
+from gaussian_splatting.runs.folder import RunFolder
 from gaussian_splatting.trainer import named
 from gaussian_splatting.trainer.presets import PRESETS, Preset
 

@@ -11,8 +11,8 @@ import pytest
 
 import gaussian_splatting
 from gaussian_splatting import prepare, trainer
+from gaussian_splatting.cli.train_flags import build_parser
 from gaussian_splatting.options import flat_options
-from gaussian_splatting.train_flags import build_parser
 
 PACKAGE = """
     BaseBestTrainer BaseCameraTrainer BaseDefaultTrainer BaseDensificationTrainer BaseDepthTrainer

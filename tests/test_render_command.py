@@ -18,8 +18,8 @@ from small_run import HEIGHT, WIDTH, make_run
 
 from gaussian_splatting import render
 from gaussian_splatting.io.ply import read_point_cloud
-from gaussian_splatting.picture_files import decode_picture
-from gaussian_splatting.run_folder import RunFolder
+from gaussian_splatting.rendering.picture_files import decode_picture
+from gaussian_splatting.runs.folder import RunFolder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -16,7 +16,7 @@ import pytest
 
 from gaussian_splatting.io.ply import GaussianArrays, write_gaussians
 from gaussian_splatting.io.splat import visibility
-from gaussian_splatting.picture_files import encode_picture
+from gaussian_splatting.rendering.picture_files import encode_picture
 from gaussian_splatting.report import write_report
 from gaussian_splatting.report.__main__ import main
 from gaussian_splatting.report.charts import Series, axis, bucketed, line_chart, round_step, short_number
@@ -27,7 +27,7 @@ from gaussian_splatting.report.histograms import bars
 from gaussian_splatting.report.page import page
 from gaussian_splatting.report.splats import most_visible
 from gaussian_splatting.report.top_view import read_cameras, top_view
-from gaussian_splatting.run_folder import RunFolder
+from gaussian_splatting.runs.folder import RunFolder
 
 VOID = {"meta", "img", "br", "circle", "line", "image", "path", "polyline", "polygon"}
 

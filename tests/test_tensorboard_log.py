@@ -11,8 +11,8 @@ import pytest
 
 from gaussian_splatting import tensorboard_log, train
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.picture_files import encode_picture
-from gaussian_splatting.run_folder import RunFolder
+from gaussian_splatting.rendering.picture_files import encode_picture
+from gaussian_splatting.runs.folder import RunFolder
 
 INSTALLED = importlib.util.find_spec("tensorboard") is not None
 needs_tensorboard = pytest.mark.skipif(not INSTALLED, reason="TensorBoard is not installed")

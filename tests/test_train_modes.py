@@ -11,8 +11,8 @@ import torch
 from small_run import make_scene, splat
 
 from gaussian_splatting import prepare, render, train
-from gaussian_splatting.picture_files import decode_picture
-from gaussian_splatting.run_folder import RunFolder
+from gaussian_splatting.rendering.picture_files import decode_picture
+from gaussian_splatting.runs.folder import RunFolder
 
 SHORT = ("--quiet", "--threads", "1", "--densify_target_lower_bound", "0")
 PLAIN = ("--quiet", "--threads", "1")

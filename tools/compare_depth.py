@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
 from gaussian_splatting.dataset.colmap.dataset import read_colmap_views
 from gaussian_splatting.dataset.colmap.model import find_model, read_points
 from gaussian_splatting.dataset.decode import read_depth
@@ -128,7 +128,7 @@ def chosen_views(source: Path, num_views: int) -> tuple[list[View], list[View]]:
 
 def spoil_depths(views: Sequence[View], destination: Path) -> None:
     """Writes the depth map of each view times its smooth factor."""
-    from gaussian_splatting.picture_files import encode_tiff
+    from gaussian_splatting.rendering.picture_files import encode_tiff
 
     for number, view in enumerate(views):
         assert view.depth_path is not None
@@ -177,7 +177,7 @@ def measured(model, held_out, scale: float) -> Figures:
     """The figures of a model on the held-out views, whose depth maps hold `scale` / depth."""
     import torch
 
-    from gaussian_splatting.training import picture_psnr
+    from gaussian_splatting.runs.training import picture_psnr
 
     qualities, errors = [], []
     with torch.no_grad():

@@ -108,7 +108,7 @@ def cells(arguments: argparse.Namespace) -> list[Cell]:
 
 def run_cell(cell: Cell, out: Path, threads: int) -> Result:
     """Train, measure, and say what it took. Raises SystemExit with the output when a command fails."""
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
 
     command = cell.command(out, threads)
     load, before = os.getloadavg()[0], processor_seconds()

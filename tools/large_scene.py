@@ -24,10 +24,10 @@ from bench_cpu import peak_bytes  # noqa: E402
 
 from gaussian_splatting.gaussian_model import GaussianModel  # noqa: E402
 from gaussian_splatting.io import storage  # noqa: E402
-from gaussian_splatting.picture_files import encode_picture  # noqa: E402
 from gaussian_splatting.rasterizer import cpu  # noqa: E402
 from gaussian_splatting.rasterizer.cpu.function import render_view  # noqa: E402
 from gaussian_splatting.rasterizer.cpu.settings import RenderSettings  # noqa: E402
+from gaussian_splatting.rendering.picture_files import encode_picture  # noqa: E402
 
 
 def grid_of(model: GaussianModel, copies: int) -> tuple[list[Tensor], Tensor, Tensor]:

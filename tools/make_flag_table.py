@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaussian_splatting import option_flags
+from gaussian_splatting.cli import option_flags
 from gaussian_splatting.io import storage
 
 if __name__ == "__main__":

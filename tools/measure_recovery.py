@@ -31,14 +31,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.evaluate import aligned as columns
 
 if TYPE_CHECKING:
     from gaussian_splatting.dataset.dataset import CameraDataset
     from gaussian_splatting.gaussian_model import GaussianModel
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
 
 ROLES = ("clean", "perturbed", "recovered")
 TURNING, MOVING, LEFT = 1e-3, 5e-4, 0.01
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure the three runs and print the table."""
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
 
     found = {
         role: measured(RunFolder(getattr(arguments, role)), arguments.truth, arguments.refine_steps) for role in ROLES

@@ -21,10 +21,10 @@ from demo_scene.render import Geometry, render_geometry
 from demo_scene.still_life import packed_scene
 from numpy.typing import NDArray
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.io.storage import write_atomically
-from gaussian_splatting.run_folder import RunFolder
+from gaussian_splatting.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from gaussian_splatting.dataset.dataset import CameraDataset
@@ -119,7 +119,7 @@ def angle(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
 
 def side_by_side(maps: dict[str, NDArray[Any]], truth: Geometry, rotation: NDArray[Any]) -> bytes:
     """Rendered normals, those of the depth and the true ones as one PNG."""
-    from gaussian_splatting.picture_files import encode_picture
+    from gaussian_splatting.rendering.picture_files import encode_picture
 
     strips = [maps["render_normals"], maps["normals_from_depth"], truth.normal]
     values = np.concatenate(strips, axis=1) @ rotation.T  # x right, y down, z forward

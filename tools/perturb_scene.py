@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
 from gaussian_splatting.dataset.colmap.files import SceneFiles, find_files
 from gaussian_splatting.dataset.colmap.model import ColmapImage, ColmapModel, find_model, read_model, write_model
 from gaussian_splatting.dataset.colmap.records import qvec2rotmat, rotmat2qvec
@@ -169,7 +169,7 @@ def copy_depths(files: SceneFiles, names: Sequence[str], destination: Path) -> N
 def repainted(path: Path, change: Perturbation) -> bytes:
     """The picture with gain and bias, as PNG."""
     from gaussian_splatting.dataset.decode import read_colors
-    from gaussian_splatting.picture_files import encode_picture
+    from gaussian_splatting.rendering.picture_files import encode_picture
 
     colors, alpha = read_colors(path)  # [H, W, 3]
     if alpha is not None:

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.io.storage import write_atomically
 

@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
 from gaussian_splatting.convert.options import CAMERA_MODELS, DEVICES, MAPPERS, MATCHERS, ConvertOptions
 from gaussian_splatting.convert.pipeline import Conversion
 from gaussian_splatting.convert.sources import default_destination
-from gaussian_splatting.progress import say
+from gaussian_splatting.runs.progress import say
 
 _DESCRIPTION = (
     "Make a scene of photos or a video: find how the cameras stood, judge the result, and write straight pictures in "

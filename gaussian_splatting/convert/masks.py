@@ -78,7 +78,7 @@ def find_masks(root: Path, given: str | None) -> Masks:
 
 def encode_mask(mask: np.ndarray) -> bytes:
     """The content of a PNG file of a mask."""
-    from gaussian_splatting.picture_files import encode_picture
+    from gaussian_splatting.rendering.picture_files import encode_picture
 
     return encode_picture(mask, "png")
 

@@ -159,7 +159,7 @@ def _pixels(path: Path, orientation: int, wanted: tuple[int, int]) -> tuple[np.n
 
 def encode_photo(pixels: np.ndarray, ending: str) -> bytes:
     """The content of a file for a picture [H, W, 3]: PNG, or JPEG of high quality."""
-    from gaussian_splatting.picture_files import encode_picture
+    from gaussian_splatting.rendering.picture_files import encode_picture
 
     return encode_picture(pixels, "png" if ending == ".png" else "jpeg", quality=JPEG_QUALITY)
 

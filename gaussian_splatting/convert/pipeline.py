@@ -21,8 +21,8 @@ from gaussian_splatting.convert.sources import Sources, default_destination, fin
 from gaussian_splatting.convert.work import Work
 from gaussian_splatting.errors import SceneError
 from gaussian_splatting.io import storage
-from gaussian_splatting.progress import say
-from gaussian_splatting.run_lock import RunLock
+from gaussian_splatting.runs.lock import RunLock
+from gaussian_splatting.runs.progress import say
 
 
 @dataclass

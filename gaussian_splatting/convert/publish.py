@@ -40,7 +40,7 @@ def is_complete(destination: Path) -> bool:
 
 def make_room(destination: Path) -> list[Path]:
     """Move the scene that is there aside, each part whole; the new names."""
-    from gaussian_splatting.run_folder import move_aside
+    from gaussian_splatting.runs.folder import move_aside
 
     return [move_aside(path) for path in _held(destination)]
 

@@ -11,7 +11,7 @@ from typing import Any
 from gaussian_splatting import environment
 from gaussian_splatting.convert import native
 from gaussian_splatting.convert.options import ConvertOptions
-from gaussian_splatting.progress import progress_bar
+from gaussian_splatting.runs.progress import progress_bar
 
 Tick = Callable[[int, int], None]
 """Called with how much is done, and of how much."""

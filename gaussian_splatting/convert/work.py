@@ -127,7 +127,7 @@ class Work:
         storage.write_json(self.record, {"version": VERSION, "stages": self._done})
 
     def _read(self) -> dict[str, dict[str, Any]]:
-        from gaussian_splatting.run_folder import read_json
+        from gaussian_splatting.runs.folder import read_json
 
         if not self.record.is_file():
             return {}

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,7 +28,7 @@ def report(arguments: argparse.Namespace) -> None:
     """Everything the command does, as library calls."""
     from gaussian_splatting.errors import SplatError
     from gaussian_splatting.report.page import write_report
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
 
     for path in arguments.destination:
         folder = RunFolder(path)

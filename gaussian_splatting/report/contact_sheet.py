@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from gaussian_splatting.errors import FormatError
-from gaussian_splatting.picture_files import Bytes, decode_mask, decode_picture, glow, thumbnail
+from gaussian_splatting.rendering.picture_files import Bytes, decode_mask, decode_picture, glow, thumbnail
 from gaussian_splatting.report.embed import data_uri, picture
-from gaussian_splatting.run_folder import read_json
+from gaussian_splatting.runs.folder import read_json
 
 MOST_VIEWS = 12
 LANDSCAPE_WIDTH, PORTRAIT_WIDTH = 440, 280  # pixels of one thumbnail

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from gaussian_splatting.picture_files import Bytes, encode_picture
+from gaussian_splatting.rendering.picture_files import Bytes, encode_picture
 
 LARGEST_EMBEDDED = 400_000  # bytes of a picture file that is put in as it is
 
@@ -25,7 +25,7 @@ def data_uri(pixels: Bytes, *, lossless: bool = False) -> str:
 
 def picture_file(path: Path, alt: str, width: int) -> str:
     """An `<img>` of a JPEG file, as it is when small, else reduced to `width` pixels."""
-    from gaussian_splatting.picture_files import decode_picture, thumbnail
+    from gaussian_splatting.rendering.picture_files import decode_picture, thumbnail
 
     if path.stat().st_size <= LARGEST_EMBEDDED // 8:
         return f'<img alt="{escape(alt)}" src="{_uri(path.read_bytes(), "jpeg")}">'

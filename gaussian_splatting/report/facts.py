@@ -11,7 +11,7 @@ from typing import Any
 
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.rasterizer import resolve_backend
-from gaussian_splatting.run_folder import RunFolder, read_json
+from gaussian_splatting.runs.folder import RunFolder, read_json
 
 Entry = Mapping[str, Any]
 

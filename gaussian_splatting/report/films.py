@@ -9,8 +9,8 @@ from html import escape
 from pathlib import Path
 
 from gaussian_splatting.errors import FormatError
-from gaussian_splatting.picture_files import Bytes, decode_picture, thumbnail
-from gaussian_splatting.run_folder import RunFolder
+from gaussian_splatting.rendering.picture_files import Bytes, decode_picture, thumbnail
+from gaussian_splatting.runs.folder import RunFolder
 
 FILM_WIDTH = 480  # pixels
 LARGEST_FILM = 8_000_000  # bytes of a film that is put in as it is

@@ -16,7 +16,7 @@ from gaussian_splatting.report.films import progress_film, turntable
 from gaussian_splatting.report.splats import splat_sections
 from gaussian_splatting.report.style import STYLE
 from gaussian_splatting.report.top_view import legend, top_view
-from gaussian_splatting.run_folder import RunFolder
+from gaussian_splatting.runs.folder import RunFolder
 
 MOST_PROGRESS = 6
 PROGRESS_WIDTH = 320  # pixels

@@ -9,7 +9,7 @@ import numpy as np
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.io.ply_gaussians import GaussianArrays
 from gaussian_splatting.report.histograms import histograms
-from gaussian_splatting.run_folder import RunFolder
+from gaussian_splatting.runs.folder import RunFolder
 
 MOST_SHOWN = 150_000
 """Gaussians in the viewer of the page; more are in the splat file."""

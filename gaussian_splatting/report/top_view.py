@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import SplatError
+from gaussian_splatting.rendering.scene_frame import Floats, Poses, horizontal_axes, up_direction
 from gaussian_splatting.report.charts import round_step, short_number
 from gaussian_splatting.report.embed import data_uri
-from gaussian_splatting.run_folder import read_json
-from gaussian_splatting.scene_frame import Floats, Poses, horizontal_axes, up_direction
+from gaussian_splatting.runs.folder import read_json
 
 WIDTH, HEIGHT = 900, 560  # pixels
 MOST_CAMERAS = 400

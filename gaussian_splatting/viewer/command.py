@@ -6,9 +6,9 @@ import argparse
 import webbrowser
 from collections.abc import Sequence
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
+from gaussian_splatting.cli.server_flags import add_server_flags, require_viser, warn_about_host
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.server_flags import add_server_flags, require_viser, warn_about_host
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gaussian_splatting.camera_path_file import CameraPath
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.films import Film, write_films
 from gaussian_splatting.gaussian_model import GaussianModel
-from gaussian_splatting.looks import Look
+from gaussian_splatting.rendering.camera_path_file import CameraPath
+from gaussian_splatting.rendering.films import Film, write_films
+from gaussian_splatting.rendering.looks import Look
 from gaussian_splatting.viewer.stage import Settings, Stage
 
 MOST_FRAMES = 3600

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.looks import LOOKS, Look
-from gaussian_splatting.picture_files import encode_picture
+from gaussian_splatting.rendering.looks import LOOKS, Look
+from gaussian_splatting.rendering.picture_files import encode_picture
 from gaussian_splatting.viewer.path_panel import PathPanel
 from gaussian_splatting.viewer.pose import Pose
 from gaussian_splatting.viewer.session import KEY_HELD, Session

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gaussian_splatting.camera import Camera
-from gaussian_splatting.camera_path_file import CameraPath, camera_path_json, parse_camera_path
 from gaussian_splatting.dataset.strict_json import parse_json
 from gaussian_splatting.errors import SplatError
+from gaussian_splatting.rendering.camera_path_file import CameraPath, camera_path_json, parse_camera_path
 from gaussian_splatting.viewer.pose import Pose
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from gaussian_splatting.camera import Camera, pinhole_camera
 from gaussian_splatting.geometry.projection import fov2focal
-from gaussian_splatting.scene_frame import Floats
+from gaussian_splatting.rendering.scene_frame import Floats
 
 SAME = 1e-4
 

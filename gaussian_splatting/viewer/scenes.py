@@ -14,13 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from gaussian_splatting.camera import Camera
-from gaussian_splatting.camera_paths import poses_of
 from gaussian_splatting.dataset.json_cameras import view_of_entry
 from gaussian_splatting.dataset.strict_json import read_json
 from gaussian_splatting.gaussian_model import GaussianModel
 from gaussian_splatting.io.formats import read_splats
-from gaussian_splatting.run_folder import RunFolder
-from gaussian_splatting.scene_frame import Floats, look_at_point, up_direction
+from gaussian_splatting.rendering.camera_paths import poses_of
+from gaussian_splatting.rendering.scene_frame import Floats, look_at_point, up_direction
+from gaussian_splatting.runs.folder import RunFolder
 from gaussian_splatting.splat_model import SPLAT_UP, home_views, model_from_splats
 
 MODELS_KEPT = 3

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gaussian_splatting.server_flags import require_viser
+from gaussian_splatting.cli.server_flags import require_viser
 from gaussian_splatting.viewer.films import FilmMaker
 from gaussian_splatting.viewer.pace import Pace
 from gaussian_splatting.viewer.panel import Panel

@@ -12,8 +12,8 @@ import torch
 from gaussian_splatting.camera import Camera
 from gaussian_splatting.gaussian_model import GaussianModel
 from gaussian_splatting.gaussian_rows import ATTRIBUTES
-from gaussian_splatting.looks import Look, Range, depth_range, picture_of
-from gaussian_splatting.picture_files import Bytes
+from gaussian_splatting.rendering.looks import Look, Range, depth_range, picture_of
+from gaussian_splatting.rendering.picture_files import Bytes
 
 Corner = tuple[float, float, float]
 KEPT = 6

@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gaussian_splatting.server_flags import warn_about_host
+from gaussian_splatting.cli.server_flags import warn_about_host
 from gaussian_splatting.viewer.live import LiveScene
 from gaussian_splatting.viewer.server import LOCAL, Viewer
 
 if TYPE_CHECKING:
-    from gaussian_splatting.training import TrainingRun
+    from gaussian_splatting.runs.training import TrainingRun
 
 
 @contextlib.contextmanager

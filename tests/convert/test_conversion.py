@@ -12,10 +12,10 @@ import pytest
 from photo_sets import demo_photos, turning_photos
 from PIL import Image
 
-from gaussian_splatting import run_lock
 from gaussian_splatting.convert import ConvertOptions, convert_scene, main, native
 from gaussian_splatting.dataset.scenes import open_scene
 from gaussian_splatting.errors import SceneError, SplatError
+from gaussian_splatting.runs import lock as run_lock
 
 if not native.health.is_importable("pycolmap"):
     pytest.skip("needs the extra 'convert'", allow_module_level=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gaussian_splatting import export, train_flags
+from gaussian_splatting import export
+from gaussian_splatting.cli import train_flags
 from gaussian_splatting.convert import command, frames, judge, options, pairs
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "own_photos.md").read_text(encoding="utf-8")

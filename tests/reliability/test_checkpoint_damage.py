@@ -14,7 +14,7 @@ from toy import QUICK, ToyDataset, results, toy_run, toy_trainer
 from gaussian_splatting.errors import CheckpointError
 from gaussian_splatting.io import checkpoint
 from gaussian_splatting.io.checkpoint import CheckpointFolder, read_checkpoint
-from gaussian_splatting.resume import put_back
+from gaussian_splatting.runs.resume import put_back
 from gaussian_splatting.trainer.named import NAMED
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -16,11 +16,11 @@ from toy import results
 from zygote import Zygote
 
 from gaussian_splatting import train
+from gaussian_splatting.cli.option_flags import given_options
+from gaussian_splatting.cli.strict_flags import parse_strictly
+from gaussian_splatting.cli.train_flags import build_parser
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.option_flags import given_options
 from gaussian_splatting.prepare import trainer_class
-from gaussian_splatting.strict_flags import parse_strictly
-from gaussian_splatting.train_flags import build_parser
 from gaussian_splatting.trainer.rules import option_groups
 
 NEEDED = ["-s", "scene", "-d", "run"]

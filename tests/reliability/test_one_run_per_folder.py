@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 from toy import STEPS, results, toy_run, toy_trainer
 
-from gaussian_splatting import run_lock
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.run_lock import RunLock
+from gaussian_splatting.runs import lock as run_lock
+from gaussian_splatting.runs.lock import RunLock
 from gaussian_splatting.trainer.base import BaseTrainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 HOLDER = """
 import sys, time
-from gaussian_splatting.run_lock import RunLock
+from gaussian_splatting.runs.lock import RunLock
 lock = RunLock(sys.argv[1])
 print("held", flush=True)
 sys.stdin.read()

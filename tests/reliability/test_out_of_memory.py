@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from toy import STEPS, ToyDataset, results, toy_run, toy_trainer
 
-from gaussian_splatting import training
 from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.io.checkpoint import CheckpointFolder
-from gaussian_splatting.rescue import is_out_of_memory
+from gaussian_splatting.runs import training
+from gaussian_splatting.runs.rescue import is_out_of_memory
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.named import BaseSHLiftMCMCTrainer, BaseSHLiftOpacityResetDensificationTrainer
 from gaussian_splatting.trainer.snapshot import capture, restore

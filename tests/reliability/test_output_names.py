@@ -13,9 +13,9 @@ import pytest
 import torch
 from toy import ToyDataset, toy_camera
 
-from gaussian_splatting import rendering as module
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.quality import ViewQuality
+from gaussian_splatting.rendering import views as module
+from gaussian_splatting.rendering.quality import ViewQuality
 
 NUM_CASES = 500
 TWINS = (

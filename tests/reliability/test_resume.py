@@ -13,11 +13,12 @@ import pytest
 import torch
 from toy import STEPS, ToyDataset, ToyModel, results, toy_camera, toy_model, toy_run, toy_trainer
 
-from gaussian_splatting import environment, run_description, train
+from gaussian_splatting import environment, train
 from gaussian_splatting.errors import CheckpointError, SplatError
 from gaussian_splatting.io.checkpoint import CheckpointFolder, read_checkpoint, write_checkpoint
-from gaussian_splatting.resume import put_back
-from gaussian_splatting.run_folder import RunFolder
+from gaussian_splatting.runs import description as run_description
+from gaussian_splatting.runs.folder import RunFolder
+from gaussian_splatting.runs.resume import put_back
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.densify import Densify
 from gaussian_splatting.trainer.named import BaseSHLiftOpacityResetDensificationTrainer, BaseSHLiftTrainer
@@ -268,7 +269,7 @@ def test_another_machine_is_announced(unfinished: Path, monkeypatch, change: dic
         found["machine"] |= change
         return found
 
-    monkeypatch.setattr("gaussian_splatting.resume.describe", describe)
+    monkeypatch.setattr("gaussian_splatting.runs.resume.describe", describe)
     lines = said_by(unfinished)
     assert any(re.search(announced + ".*the result may differ in its last bits", line) for line in lines), lines
 

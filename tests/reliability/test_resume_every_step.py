@@ -13,7 +13,7 @@ from torch import Tensor
 from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.io.checkpoint import read_checkpoint, write_checkpoint
 from gaussian_splatting.options import flat_options
-from gaussian_splatting.resume import put_back
+from gaussian_splatting.runs.resume import put_back
 from gaussian_splatting.trainer import rules
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.conformance import QUICK

@@ -18,10 +18,12 @@ from faulty_disk import Crash, Fault, FaultyOs, PowerJournal
 from toy import ToyDataset, results, toy_run
 from whole_files import damage
 
-from gaussian_splatting import environment, run_description, training
+from gaussian_splatting import environment
 from gaussian_splatting.errors import CheckpointError, SplatError
 from gaussian_splatting.io import checkpoint, storage
 from gaussian_splatting.io.checkpoint import CheckpointFolder
+from gaussian_splatting.runs import description as run_description
+from gaussian_splatting.runs import training
 
 pytestmark = pytest.mark.usefixtures("one_thread", "short_run")
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from gaussian_splatting.dataset.colmap.model import ColmapModel, write_model
 from gaussian_splatting.dataset.colmap.records import ColmapCamera, ColmapImage, ColmapPoints, rotmat2qvec
-from gaussian_splatting.scene_frame import looking
+from gaussian_splatting.rendering.scene_frame import looking
 
 SIZE = (16, 12)
 

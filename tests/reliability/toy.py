@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from gaussian_splatting import train as train_command
-from gaussian_splatting import training
 from gaussian_splatting.camera import Camera, pinhole_camera
 from gaussian_splatting.dataset.dataset import CameraDataset
 from gaussian_splatting.gaussian_model import GaussianModel, viewspace_gradient
 from gaussian_splatting.options import flat_options
-from gaussian_splatting.resume import claimed
+from gaussian_splatting.runs import training
+from gaussian_splatting.runs.resume import claimed
 from gaussian_splatting.trainer import rules
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.named import BaseSHLiftOpacityResetDensificationTrainer

@@ -12,7 +12,7 @@ from gaussian_splatting.camera_trainable import CameraTrainableGaussianModel
 from gaussian_splatting.dataset import TrainableCameraDataset
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.geometry.rotations import quaternion_raw_multiply, quaternion_to_matrix
-from gaussian_splatting.run_folder import RunFolder
+from gaussian_splatting.runs.folder import RunFolder
 from gaussian_splatting.trainer import BaseCameraTrainer
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 

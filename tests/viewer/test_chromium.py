@@ -21,7 +21,7 @@ from PIL import Image
 from small_run import make_run, ring_cameras, splat
 
 from gaussian_splatting.camera import camera2dict
-from gaussian_splatting.looks import picture_of
+from gaussian_splatting.rendering.looks import picture_of
 from gaussian_splatting.viewer.pose import Pose
 from gaussian_splatting.viewer.scenes import open_scene
 from gaussian_splatting.viewer.server import Viewer

@@ -8,7 +8,7 @@ import torch
 from small_run import ring_cameras, splat
 
 from gaussian_splatting.gaussian_model import GaussianModel
-from gaussian_splatting.picture_files import to_bytes
+from gaussian_splatting.rendering.picture_files import to_bytes
 from gaussian_splatting.viewer.stage import Box, Settings, Stage, bounds, same_values
 
 CAMERA = ring_cameras(5)[1]

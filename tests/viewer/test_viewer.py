@@ -18,7 +18,7 @@ from small_run import make_run, ring_cameras, splat
 
 from gaussian_splatting import render, video, viewer
 from gaussian_splatting.camera import camera2dict, pinhole_camera
-from gaussian_splatting.picture_files import decode_picture
+from gaussian_splatting.rendering.picture_files import decode_picture
 from gaussian_splatting.viewer import server
 from gaussian_splatting.viewer.pose import Pose
 from gaussian_splatting.viewer.scenes import open_scene

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from gaussian_splatting import commands, environment
+from gaussian_splatting import environment
+from gaussian_splatting.cli import commands
 from gaussian_splatting.errors import BackendError, SceneError, SplatError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -103,7 +104,8 @@ def test_the_other_distribution_is_named_with_its_cure(monkeypatch, capsys):
 
 THREADS = """
     import argparse, sys
-    from gaussian_splatting import commands, environment
+    from gaussian_splatting import environment
+    from gaussian_splatting.cli import commands
     environment.container_quota = lambda: {quota}
     environment.allowed_threads = lambda: 8
     parser = argparse.ArgumentParser()
@@ -135,7 +137,7 @@ def test_threads_must_be_positive(capsys):
 def test_a_closed_stdout_is_no_error():
     program = """
         import argparse, sys
-        from gaussian_splatting import commands
+        from gaussian_splatting.cli import commands
         def main(arguments):
             for number in range(50000):
                 print(number)
@@ -156,7 +158,7 @@ def test_a_closed_stdout_is_no_error():
 def test_nothing_heavy_is_imported():
     program = """
         import sys
-        import gaussian_splatting.commands, gaussian_splatting.run_folder
+        import gaussian_splatting.cli.commands, gaussian_splatting.runs.folder
         print([name for name in ("torch", "scipy", "numba", "PIL", "tqdm", "cv2") if name in sys.modules])
     """
     assert run_python(program).stdout.strip() == "[]"

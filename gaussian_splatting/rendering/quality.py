@@ -17,7 +17,7 @@ from gaussian_splatting.errors import SceneError
 from gaussian_splatting.losses.metrics import psnr
 from gaussian_splatting.losses.photometric import photometric_terms
 from gaussian_splatting.losses.ssim import ssim_map
-from gaussian_splatting.perceptual import Perceptual
+from gaussian_splatting.rendering.perceptual import Perceptual
 
 METRICS = ("psnr", "ssim", "lpips")
 BEST_PSNR = 100.0  # dB; equal pictures have infinitely many, which no file format for numbers holds

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from gaussian_splatting import environment
+from gaussian_splatting.cli.strict_flags import parse_strictly
 from gaussian_splatting.errors import BackendError, SplatError
 from gaussian_splatting.rasterizer import BACKENDS, resolve_backend
-from gaussian_splatting.strict_flags import parse_strictly
 
 if TYPE_CHECKING:
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
 
 REFUSED, INTERRUPTED = 2, 130
 
@@ -153,7 +153,7 @@ def chosen_device(arguments: argparse.Namespace) -> str:
 
 def new_run_folder(destination: str | os.PathLike[str], *, overwrite: bool = False) -> RunFolder:
     """A folder for a new run, proven writable. A run that is there is refused, or moved aside on `overwrite`."""
-    from gaussian_splatting.run_folder import start_run_folder
+    from gaussian_splatting.runs.folder import start_run_folder
 
     return start_run_folder(destination, overwrite=overwrite)
 

@@ -13,9 +13,9 @@ from small_run import make_scene, splat
 from gaussian_splatting import train
 from gaussian_splatting.errors import CheckpointError
 from gaussian_splatting.io.checkpoint import read_checkpoint
-from gaussian_splatting.resume import put_back
-from gaussian_splatting.run_folder import RunFolder
-from gaussian_splatting.time_plan import TimePlan, decisions_in, follow
+from gaussian_splatting.runs.folder import RunFolder
+from gaussian_splatting.runs.resume import put_back
+from gaussian_splatting.runs.time_plan import TimePlan, decisions_in, follow
 from gaussian_splatting.trainer import BaseFastTrainer
 from gaussian_splatting.trainer.snapshot import capture
 from gaussian_splatting.trainer.stretch import expected_cost

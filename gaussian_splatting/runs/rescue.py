@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gaussian_splatting.errors import SplatError, TrainingError
 
 if TYPE_CHECKING:
-    from gaussian_splatting.training import TrainingRun
+    from gaussian_splatting.runs.training import TrainingRun
 
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_cpu")
 _LATE_CUDA_WORDS = ("device-side assert",)

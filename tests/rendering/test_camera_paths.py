@@ -11,9 +11,9 @@ import torch
 from small_run import UP, ring_cameras
 
 from gaussian_splatting.camera import Camera, pinhole_camera
-from gaussian_splatting.camera_paths import PATHS, interpolate, orbit, poses_of, spiral
 from gaussian_splatting.errors import SceneError
-from gaussian_splatting.scene_frame import Poses, look_at_point, looking, up_direction
+from gaussian_splatting.rendering.camera_paths import PATHS, interpolate, orbit, poses_of, spiral
+from gaussian_splatting.rendering.scene_frame import Poses, look_at_point, looking, up_direction
 
 
 def placed(center: np.ndarray, rotation: np.ndarray) -> Camera:

@@ -9,7 +9,14 @@ import numpy as np
 
 from gaussian_splatting.camera import Camera, pinhole_camera
 from gaussian_splatting.errors import SceneError
-from gaussian_splatting.scene_frame import Floats, Poses, horizontal_axes, look_at_point, looking, up_direction
+from gaussian_splatting.rendering.scene_frame import (
+    Floats,
+    Poses,
+    horizontal_axes,
+    look_at_point,
+    looking,
+    up_direction,
+)
 
 Turn = Literal["auto", "full", "covered"]
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.io import storage
-from gaussian_splatting.perceptual import LpipsChoice, Perceptual, find_lpips
-from gaussian_splatting.picture_files import depth_picture, encode_picture, encode_tiff, to_bytes
-from gaussian_splatting.quality import ViewQuality, measure, per_view, quality_csv, summary
-from gaussian_splatting.run_folder import move_aside
+from gaussian_splatting.rendering.perceptual import LpipsChoice, Perceptual, find_lpips
+from gaussian_splatting.rendering.picture_files import depth_picture, encode_picture, encode_tiff, to_bytes
+from gaussian_splatting.rendering.quality import ViewQuality, measure, per_view, quality_csv, summary
+from gaussian_splatting.runs.folder import move_aside
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
@@ -87,8 +87,8 @@ def render_view(
 
 def save_points(target: Path, index: int, camera: Camera, out: dict[str, Any], rescale_depth_gt: bool) -> None:
     """Write the points of one view, and those of its depth map if it has one."""
-    from gaussian_splatting.depth_points import build_pcd_rescale
     from gaussian_splatting.gaussian_model import GaussianModel
+    from gaussian_splatting.rendering.depth_points import build_pcd_rescale
 
     name, truth, depth = f"{index:05d}", camera.ground_truth_image, camera.ground_truth_depth
     # Where the render is half transparent, its expected depth lies between surfaces.

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gaussian_splatting.camera import PATH_KEYS, Camera, json_entry
-from gaussian_splatting.camera_paths import through
 from gaussian_splatting.dataset.json_cameras import view_of_entry
 from gaussian_splatting.dataset.strict_json import JsonValue, read_json
 from gaussian_splatting.errors import SceneError
 from gaussian_splatting.io import storage
+from gaussian_splatting.rendering.camera_paths import through
 
 FORMAT = "gaussian_splatting camera path"
 MOST_FRAMES = 1_000_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gaussian_splatting.errors import FormatError, SplatError
-from gaussian_splatting.run_folder import RunFolder, move_aside, read_steps, start_run_folder
+from gaussian_splatting.runs.folder import RunFolder, move_aside, read_steps, start_run_folder
 
 
 def with_splats(path: Path, *iterations: int) -> RunFolder:

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from small_run import HEIGHT, WIDTH, make_run, ring_cameras, splat
 
-from gaussian_splatting import films, render, video
-from gaussian_splatting.camera_path_file import CameraPath, write_camera_path
+from gaussian_splatting import render, video
+from gaussian_splatting.cli.film_command import LOOK_NAMES, PATH_NAMES
 from gaussian_splatting.errors import SceneError, SplatError
-from gaussian_splatting.film_command import LOOK_NAMES, PATH_NAMES
-from gaussian_splatting.films import film_names, plan_film, write_films
-from gaussian_splatting.looks import LOOKS
-from gaussian_splatting.picture_files import decode_picture
-from gaussian_splatting.run_folder import RunFolder
+from gaussian_splatting.rendering import films
+from gaussian_splatting.rendering.camera_path_file import CameraPath, write_camera_path
+from gaussian_splatting.rendering.films import film_names, plan_film, write_films
+from gaussian_splatting.rendering.looks import LOOKS
+from gaussian_splatting.rendering.picture_files import decode_picture
+from gaussian_splatting.runs.folder import RunFolder
 
 needs_ffmpeg = pytest.mark.skipif(video.find_ffmpeg() is None, reason="MP4 videos need ffmpeg, from the extra 'video'")
 
@@ -50,7 +51,7 @@ def num_frames(path: Path) -> tuple[int, float, tuple[int, int]]:
 
 
 def test_the_names_of_the_flags_are_those_of_the_library():
-    from gaussian_splatting.camera_paths import PATHS
+    from gaussian_splatting.rendering.camera_paths import PATHS
 
     assert set(PATH_NAMES) == set(PATHS)
     assert LOOK_NAMES == LOOKS

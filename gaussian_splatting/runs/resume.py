@@ -16,14 +16,14 @@ from gaussian_splatting.errors import CheckpointError, SplatError
 from gaussian_splatting.io import storage
 from gaussian_splatting.io.checkpoint import Checkpoint, CheckpointFolder, read_checkpoint
 from gaussian_splatting.io.reader import read_content
-from gaussian_splatting.run_description import compare, describe
-from gaussian_splatting.run_folder import RunFolder, move_aside
-from gaussian_splatting.run_lock import NOTE, RunLock
+from gaussian_splatting.runs.description import compare, describe
+from gaussian_splatting.runs.folder import RunFolder, move_aside
+from gaussian_splatting.runs.lock import NOTE, RunLock
 from gaussian_splatting.trainer.snapshot import capture, restore
 
 if TYPE_CHECKING:
+    from gaussian_splatting.runs.training import TrainingRun
     from gaussian_splatting.trainer.base import BaseTrainer
-    from gaussian_splatting.training import TrainingRun
 
 AUTO, NEVER = "auto", "never"
 

@@ -8,15 +8,15 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaussian_splatting import commands
+from gaussian_splatting.cli import commands
+from gaussian_splatting.cli.scene_flags import fill_from_run
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.scene_flags import fill_from_run
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
-    from gaussian_splatting.films import Film, Size
     from gaussian_splatting.gaussian_model import GaussianModel
-    from gaussian_splatting.looks import Look
+    from gaussian_splatting.rendering.films import Film, Size
+    from gaussian_splatting.rendering.looks import Look
 
 PATH_NAMES = ("orbit", "spiral", "interpolate")
 LOOK_NAMES = ("color", "depth", "alpha", "normal")
@@ -64,7 +64,7 @@ def asks_for_film(arguments: argparse.Namespace) -> bool:
 
 def make_film(arguments: argparse.Namespace) -> None:
     """Write the films, or the pictures, that the flags ask for, and say where they are."""
-    from gaussian_splatting.films import film_names, plan_film, write_films, write_pictures
+    from gaussian_splatting.rendering.films import film_names, plan_film, write_films, write_pictures
 
     if arguments.video and arguments.pictures:
         raise SplatError("--video and --pictures exclude each other; give one")
@@ -92,7 +92,7 @@ def make_film(arguments: argparse.Namespace) -> None:
 
 
 def _folder_of(output: Path | None, arguments: argparse.Namespace) -> AbstractContextManager[Any]:
-    from gaussian_splatting.rendering import replaced_folder
+    from gaussian_splatting.rendering.views import replaced_folder
 
     return nullcontext() if output is None else replaced_folder(output, overwrite=arguments.overwrite)
 
@@ -105,7 +105,7 @@ def _tell(film: Film, started: float, written: list[Path]) -> None:
 
 def _target(arguments: argparse.Namespace) -> tuple[int | None, Path]:
     """The iteration of the run (None for a splat file), and what will be written."""
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
 
     named = arguments.video or arguments.pictures
     what = Path(arguments.path).stem if arguments.path else "views"
@@ -155,7 +155,7 @@ def _moved(camera: Camera, device: Any) -> Camera:
 
 def _load_run(arguments: argparse.Namespace, iteration: int) -> tuple[GaussianModel, list[Camera]]:
     from gaussian_splatting.render import prepare_rendering
-    from gaussian_splatting.run_folder import RunFolder
+    from gaussian_splatting.runs.folder import RunFolder
 
     folder = RunFolder(arguments.destination)
     if isinstance(arguments.resolution, tuple):

@@ -13,11 +13,11 @@ import torch
 
 from gaussian_splatting import environment
 from gaussian_splatting.camera import PATH_KEYS, SOURCE_KEYS
-from gaussian_splatting.determinism import MKL_BRANCH
 from gaussian_splatting.errors import CheckpointError
 from gaussian_splatting.io.reader import read_content
 from gaussian_splatting.options import Options, flat_options
 from gaussian_splatting.rasterizer import resolve_backend
+from gaussian_splatting.runs.determinism import MKL_BRANCH
 
 if TYPE_CHECKING:
     from gaussian_splatting.dataset.dataset import CameraDataset

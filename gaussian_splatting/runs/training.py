@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from gaussian_splatting import resume
-from gaussian_splatting.determinism import deterministic
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.interruption import Interruption
 from gaussian_splatting.io import storage
 from gaussian_splatting.io.checkpoint import Checkpoint, CheckpointFolder
 from gaussian_splatting.losses.metrics import psnr
-from gaussian_splatting.progress import progress_bar
-from gaussian_splatting.quality import BEST_PSNR
-from gaussian_splatting.rescue import explained
-from gaussian_splatting.time_plan import follow
+from gaussian_splatting.rendering.quality import BEST_PSNR
+from gaussian_splatting.runs import resume
+from gaussian_splatting.runs.determinism import deterministic
+from gaussian_splatting.runs.interruption import Interruption
+from gaussian_splatting.runs.progress import progress_bar
+from gaussian_splatting.runs.rescue import explained
+from gaussian_splatting.runs.time_plan import follow
 from gaussian_splatting.trainer.checks import finite_parameters, limit_on_gaussians
 from gaussian_splatting.trainer.snapshot import capture
 from gaussian_splatting.trainer.stretch import stretch
@@ -31,8 +31,8 @@ from gaussian_splatting.trainer.stretch import stretch
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
     from gaussian_splatting.dataset.dataset import CameraDataset
-    from gaussian_splatting.run_folder import RunFolder
-    from gaussian_splatting.time_plan import TimePlan
+    from gaussian_splatting.runs.folder import RunFolder
+    from gaussian_splatting.runs.time_plan import TimePlan
     from gaussian_splatting.trainer.base import BaseTrainer
 
 LOG_INTERVAL = 10
@@ -216,7 +216,7 @@ class TrainingRun:
     @torch.no_grad()
     def save_picture(self, step: int) -> None:
         """The fixed progress view as a JPEG."""
-        from gaussian_splatting.rendering import encode_picture
+        from gaussian_splatting.rendering.views import encode_picture
 
         views = self.held_out if self.held_out is not None and len(self.held_out) else self.cameras
         picture = self.trainer.model(views[0])["render"]

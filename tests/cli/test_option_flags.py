@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from gaussian_splatting.option_flags import flag_table, make_flag_table
+from gaussian_splatting.cli.option_flags import flag_table, make_flag_table
 
 
 def test_the_stored_flags_are_those_of_the_option_classes():

@@ -10,9 +10,9 @@ import torch
 from small_run import ring_cameras
 
 from gaussian_splatting.camera import pinhole_camera
-from gaussian_splatting.camera_path_file import CameraPath, read_camera_path, write_camera_path
-from gaussian_splatting.camera_paths import poses_of, resized, through
 from gaussian_splatting.errors import FormatError, SceneError
+from gaussian_splatting.rendering.camera_path_file import CameraPath, read_camera_path, write_camera_path
+from gaussian_splatting.rendering.camera_paths import poses_of, resized, through
 
 
 def zoomed(camera, focal: float):

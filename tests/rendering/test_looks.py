@@ -9,9 +9,9 @@ from small_run import HEIGHT, WIDTH, ring_cameras, splat
 
 from gaussian_splatting.camera import pinhole_camera
 from gaussian_splatting.gaussian_model import GaussianModel
-from gaussian_splatting.looks import LOOKS, depth_range, film_depth_range, picture_of
 from gaussian_splatting.models import SurfelGaussianModel
-from gaussian_splatting.picture_files import to_bytes
+from gaussian_splatting.rendering.looks import LOOKS, depth_range, film_depth_range, picture_of
+from gaussian_splatting.rendering.picture_files import to_bytes
 
 
 def wall(model: GaussianModel, normal: tuple[float, float, float]) -> GaussianModel:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gaussian_splatting.camera_path_file import CameraPath, camera_path_json, read_camera_path, same_size
-from gaussian_splatting.camera_paths import PATHS, resized
 from gaussian_splatting.dataset.sizes import reduced_size, require_reduction
 from gaussian_splatting.errors import SceneError, SplatError
 from gaussian_splatting.io import storage
-from gaussian_splatting.looks import Look, Range, film_depth_range, picture_of
-from gaussian_splatting.picture_files import encode_picture
+from gaussian_splatting.rendering.camera_path_file import CameraPath, camera_path_json, read_camera_path, same_size
+from gaussian_splatting.rendering.camera_paths import PATHS, resized
+from gaussian_splatting.rendering.looks import Look, Range, film_depth_range, picture_of
+from gaussian_splatting.rendering.picture_files import encode_picture
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
     from gaussian_splatting.gaussian_model import GaussianModel
-    from gaussian_splatting.picture_files import Bytes
+    from gaussian_splatting.rendering.picture_files import Bytes
 
 DEFAULT_FRAMES, DEFAULT_FPS = 120, 30
 _WAITING = 4  # rendered frames that an encoder may be behind

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gaussian_splatting.progress import TolerantStream, progress_bar, say
+from gaussian_splatting.runs.progress import TolerantStream, progress_bar, say
 
 
 class Full(io.StringIO):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 
-from gaussian_splatting import commands, option_flags
-from gaussian_splatting.scene_flags import ALPHA_HELP, ALPHA_USES, MAX_PIXELS_HELP
-from gaussian_splatting.server_flags import add_server_flags
+from gaussian_splatting.cli import commands, option_flags
+from gaussian_splatting.cli.scene_flags import ALPHA_HELP, ALPHA_USES, MAX_PIXELS_HELP
+from gaussian_splatting.cli.server_flags import add_server_flags
 
 DESCRIPTION = "Train a scene and leave a run folder with splat, cameras, checkpoints, logs and report."
 

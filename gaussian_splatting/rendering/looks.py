@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gaussian_splatting.picture_files import Bytes, glow, to_bytes
 from gaussian_splatting.rasterizer.surface import normals_from_depth
+from gaussian_splatting.rendering.picture_files import Bytes, glow, to_bytes
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera

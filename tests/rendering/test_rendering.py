@@ -14,12 +14,19 @@ from small_run import HEIGHT, WIDTH, ring_cameras, splat
 
 from gaussian_splatting.camera import Camera
 from gaussian_splatting.dataset.dataset import CameraDataset
-from gaussian_splatting.depth_points import build_pcd, build_pcd_rescale, matched
 from gaussian_splatting.errors import FormatError, SceneError, SplatError
 from gaussian_splatting.losses.ssim import ssim
-from gaussian_splatting.picture_files import decode_picture, depth_picture, encode_picture, glow, thumbnail, to_bytes
-from gaussian_splatting.quality import ViewQuality, measure, quality_csv, summary
-from gaussian_splatting.rendering import rendering, replaced_folder
+from gaussian_splatting.rendering.depth_points import build_pcd, build_pcd_rescale, matched
+from gaussian_splatting.rendering.picture_files import (
+    decode_picture,
+    depth_picture,
+    encode_picture,
+    glow,
+    thumbnail,
+    to_bytes,
+)
+from gaussian_splatting.rendering.quality import ViewQuality, measure, quality_csv, summary
+from gaussian_splatting.rendering.views import rendering, replaced_folder
 
 
 class Views(CameraDataset):
