@@ -83,7 +83,7 @@ def train(arguments: argparse.Namespace) -> None:
             plan=plan, explicit=options,
         )  # fmt: skip
         announce(trainer, cameras, iterations, length)
-        settings = lambda: write_settings(arguments, trainer, claim.run, iterations)  # noqa: E731
+        settings = lambda: write_settings(arguments, trainer, claim.run, run.iterations)  # noqa: E731
         execute(run, claim, length, settings, lambda: watched(run, arguments))
 
 
@@ -231,6 +231,8 @@ def execute(
         return
     with watch():
         run.run()
+        if run.plan is not None:
+            write_settings()  # the length that the time plan came to
         report = write_report(run.folder)
         run.say(f"completed {run.iterations} steps in {run.seconds:.1f} s: {run.folder.point_cloud(run.iterations)}")
         run.say(f"report: {report}")

@@ -258,15 +258,16 @@ def warm_up() -> None:
     import tqdm  # noqa: F401
 
     from gaussian_splatting import report, train  # noqa: F401
+    from gaussian_splatting.options import flat_options
     from gaussian_splatting.trainer.conformance import QUICK
     from gaussian_splatting.trainer.named import DepthSHLiftOpacityResetDensificationTrainer as Recipe
+    from gaussian_splatting.trainer.rules import option_groups
     from gaussian_splatting.trainer.tiny_scene import tiny_dataset, tiny_model
 
     if torch.version.cuda is not None:
         return  # autograd on such a build does not survive a fork
-    options = {
-        name: value for name, value in QUICK.items() if not name.startswith(("mcmc", "scale", "normal", "depth_d"))
-    }
+    known = flat_options(option_groups(Recipe))
+    options = {name: value for name, value in QUICK.items() if name in known}
     trainer = Recipe(tiny_model(Recipe), tiny_dataset(Recipe), **options)
     for _ in trainer.run(tiny_dataset(Recipe), 8):
         pass

@@ -49,9 +49,12 @@ def test_train_with_the_viewer_gives_the_same_bytes(scene, tmp_path, monkeypatch
     def browse(viewer) -> None:
         with FakeBrowser(viewer.server.get_port()) as browser:
             seen["first"] = browser.picture()
-            browser.click("Pause")  # pressed once more: it goes on
-            seen["steps"] = []
             turn = 0.0
+            while len(browser.picture_times) <= 5:
+                turn += 0.05
+                browser.send_camera(position=(turn, 0.3, -4.0))
+                time.sleep(0.03)
+            browser.click("Pause")  # pressed once more: it goes on
             while not viewer.live.finished:
                 turn += 0.05
                 browser.send_camera(position=(turn, 0.3, -4.0))

@@ -91,6 +91,7 @@ def test_arrow_keys_step_through_the_cameras_exactly(shown, browser):
     browser.send_camera(wxyz=(0.7, 0.7, 0.0, 0.0))  # what viser itself makes of a held arrow key
     assert psnr(browser.still_picture(), expected(Pose.of_camera(ring_cameras(9)[1], 1.5))) >= 35
     browser.press("Previous camera")
+    wait_until(lambda: browser.state("Camera")["value"] == "00000", "the first camera")
     browser.press("Previous camera")
     wait_until(lambda: browser.state("Camera")["value"] == "00008", "the last camera")
     camera = ring_cameras(9)[8]
