@@ -117,7 +117,7 @@ def spz_bytes(path: str | os.PathLike[str], gaussians: GaussianArrays, *, antial
     ]
     flags = _ANTIALIASED if antialiased else 0
     header = _HEADER.pack(MAGIC, 3, len(gaussians), gaussians.sh_degree, fraction, flags, 0)
-    # Small integers hardly repeat but in runs: looking for runs only takes a fifth of the time, for up to 5 % of the size.
+    # Small integers hardly repeat but in runs: looking for runs alone takes a fifth of the time, for up to 5 % of size.
     stream = zlib.compressobj(6, zlib.DEFLATED, _GZIP, 9, zlib.Z_RLE)
     parts = [stream.compress(header)]
     parts += [stream.compress(part.tobytes()) for attribute in zip(*pieces, strict=True) for part in attribute]

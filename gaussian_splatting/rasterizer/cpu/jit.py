@@ -83,7 +83,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def compiled_in_peace(dispatcher: Any) -> Any:
-    """The dispatcher, which from now on compiles without the garbage collector, which walks all that the compiler holds."""
+    """The dispatcher, which now compiles with the garbage collector off: it walks all that the compiler holds."""
     compile_for = dispatcher.compile
 
     def compile_without_collection(signature: Any) -> Any:
