@@ -12,9 +12,10 @@ from typing import Literal, Protocol, TypeVar, cast
 import numpy as np
 import torch
 
-from gaussian_splatting.dataset.colmap.start import FEWEST_POINTS, Startable, colmap_init, random_points
+from gaussian_splatting.dataset.colmap.start import FEWEST_POINTS, Startable, colmap_init, random_box
 from gaussian_splatting.dataset.dataset import CameraDataset
 from gaussian_splatting.dataset.scenes import Scene, find_scene, open_scene, scene_points
+from gaussian_splatting.dataset.start_hull import points_inside, silhouettes
 from gaussian_splatting.errors import SceneError
 from gaussian_splatting.io.ply import read_point_cloud
 from gaussian_splatting.io.ply_rows import PlyBody
@@ -73,6 +74,7 @@ def start_gaussians(
 
     "points" takes the sparse points of the scene, and random ones with a warning when there are too few. "random:N"
     draws N grey points in a box around the cameras and what they look at; in the cube of 1.3 for NeRF-synthetic scenes.
+    Where pictures have an alpha channel that lays them over the background, the points lie inside the silhouettes.
     "depth:N" draws N pixels of the depth maps and puts points there, see `depth_points`. `cameras` are the views to use
     for that (all views of the scene by default), so that held-out views stay unseen.
     """
@@ -108,16 +110,14 @@ def _start_at_points(model: Model, scene: Scene, count: int, seed: int, cameras:
 
 def _start_at_random(model: Model, scene: Scene, count: int, seed: int, cameras: CameraDataset) -> Model:
     if scene.is_synthetic:
-        side = SYNTHETIC_HALF_SIDE
-        # A seeded draw, not a secret.
-        points = np.random.default_rng(seed).uniform(-side, side, (count, 3))
-        log.info("starting from %d random points in the cube from -%g to %g (seed %d)", count, side, side, seed)
+        low, high = np.full(3, -SYNTHETIC_HALF_SIDE), np.full(3, SYNTHETIC_HALF_SIDE)
     else:
         geometry = [cameras.geometry(index) for index in range(len(cameras))]
-        poses = [(_numpy(camera.R), _numpy(camera.T)) for camera in geometry]
-        points = random_points(poses, seed, count)
-        low, high = (np.array2string(corner, precision=3) for corner in (points.min(axis=0), points.max(axis=0)))
-        log.info("starting from %d random points in the box from %s to %s (seed %d)", count, low, high, seed)
+        low, high = random_box([(_numpy(camera.R), _numpy(camera.T)) for camera in geometry])
+    views = silhouettes(cameras)
+    points, said = points_inside(lambda random, num: random.uniform(low, high, (num, 3)), count, seed, views)
+    corners = (np.array2string(corner, precision=3) for corner in (low, high))
+    log.info("starting from %d random points in the box from %s to %s (seed %d)%s", count, *corners, seed, said)
     return _start(model, points, np.full((count, 3), 0.5))
 
 

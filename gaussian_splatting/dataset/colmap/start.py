@@ -55,7 +55,14 @@ def colmap_init(model: Model, colmap_folder: str | os.PathLike[str], *, seed: in
 
 
 def random_points(poses: list[tuple[np.ndarray, np.ndarray]], seed: int, count: int = NUM_RANDOM) -> np.ndarray:
-    """Points [count, 3], evenly in a box around the cameras and what they look at, the same for the same seed.
+    """Points [count, 3], evenly in the box of `random_box`, the same for the same seed."""
+    low, high = random_box(poses)
+    # A seeded draw, not a secret.
+    return np.random.default_rng(seed).uniform(low, high, (count, 3))
+
+
+def random_box(poses: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest corner [3] of a box around the cameras and what they look at.
 
     `poses` are R [3, 3] and T [3] from world to camera. The box spans the camera centres and, for each camera, the
     point two scene extents in front of it; it is made 10 % larger.
@@ -68,5 +75,4 @@ def random_points(poses: list[tuple[np.ndarray, np.ndarray]], seed: int, count: 
     corners = np.concatenate([centers, centers + 2 * extent * forward])
     low, high = np.percentile(corners, [1, 99], axis=0)  # one stray camera must not blow the box up
     margin = np.maximum(0.1 * (high - low), 0.1 * extent)
-    # A seeded draw, not a secret.
-    return np.random.default_rng(seed).uniform(low - margin, high + margin, (count, 3))
+    return low - margin, high + margin
