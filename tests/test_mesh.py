@@ -73,6 +73,16 @@ def test_the_true_surface_of_the_demo_is_covered(made: Path, truth: np.ndarray) 
     assert np.mean(cKDTree(truth[:, :3]).query(vertices)[0] <= 0.04 * EXTENT) >= 0.95
 
 
+def test_a_surface_counts_once_as_many_views_as_asked_have_seen_it(made: Path, demo_scene: Path) -> None:
+    camera = prepare_dataset(demo_scene, load_mask=False, load_depth=False, resolution=4).geometry(0)
+    shape = (camera.image_height, camera.image_width)
+    view = surface_fusion.DepthView(camera, np.zeros((*shape, 3), np.float32), np.full(shape, 2, np.float32))
+    settings = surface_fusion.FusionSettings(0.05, 0.25, 4.0)
+    assert len(surface_fusion.fuse([view, view], settings, min_views=2)) > 1000
+    with pytest.raises(SplatError, match="no surface is seen by 3 views"):
+        surface_fusion.fuse([view, view], settings, min_views=3)
+
+
 def test_the_mesh_has_the_colour_of_the_gaussians(made: Path) -> None:
     rows = read_ply(made)["vertex"]
     found = np.median(np.stack([rows[name] for name in ("red", "green", "blue")], axis=1), axis=0)
