@@ -27,8 +27,9 @@ def windowed_error(inverse_depth: Tensor, target: Tensor, weights: Tensor, radiu
     d is `inverse_depth`, g is `target`, both [H, W]. Windows are (2 `radius` + 1)² pixels, one every `stride` pixels,
     without padding. a g + b has the mean of d in the window; a lies midway between the slope that fits the window best
     and the one that fits the whole map best, and is not negative. A ratio of deviations in its place would grow with
-    the noise in d, and d with it. Only d has a gradient: a and b are constants. Statistics are over the valid pixels,
-    and a window whose centre is not valid counts as zero.
+    the noise in d, and d with it. The gradient takes a as a constant, but b as the mean that it is, so that a window
+    never moves the mean of its pixels. Were b a constant, the many would be drawn to the few that are far off.
+    Statistics are over the valid pixels, and a window whose centre is not valid counts as zero.
     """
     if radius < 1 or stride < 1:
         raise TrainingError(f"a window needs a radius and a stride of at least 1, found {radius} and {stride}")
@@ -130,6 +131,7 @@ def _strip_error(maps: list[Tensor], walk: _Walk, slope: Tensor) -> tuple[Tensor
     fitted, offset = _line(depth, target, weights, walk, slope)
     valid = (walk.centres(weights) > 0).to(depth)
     total, derivative = depth.new_zeros(()), torch.zeros_like(depth)
+    count, surplus = torch.zeros_like(valid), torch.zeros_like(valid)
     middle_depth, middle = walk.centres(depth), walk.centres(target)
     for step in walk.steps():
         errors = (target[step] - middle).mul_(fitted)
@@ -137,6 +139,11 @@ def _strip_error(maps: list[Tensor], walk: _Walk, slope: Tensor) -> tuple[Tensor
         signs = errors.sign().mul_(weights[step]).mul_(valid)
         total += errors.mul_(signs).sum()
         derivative[step] += signs
+        surplus += signs.sum(dim=(0, 1))
+        count += weights[step].sum(dim=(0, 1))
+    surplus /= count.clamp_min(1)
+    for step in walk.steps():
+        derivative[step] -= surplus * weights[step]
     return total, derivative
 
 
