@@ -1,6 +1,6 @@
 """What depth maps are worth when views are few: `tools/compare_depth.py -d out` trains the demo scene from five views.
 
-Held-out PSNR and depth error, mean and deviation over the seeds, of the 3DGS recipe without depth maps, and with them
+Held-out PSNR and depth error, median and range over the seeds, of the 3DGS recipe without depth maps, and with them
 in the rescale modes `global` and `local`. The maps are the true ones, and the true ones times a factor that varies over
 the picture (smooth, between about a half and two, another one in each view), as monocular networks err.
 
@@ -212,16 +212,16 @@ def seen_points(source: Path, views: Sequence[View], scale: float) -> tuple[NDAr
 
 
 def as_table(jobs: Sequence[Job], found: dict[str, dict[str, float]]) -> str:
-    """The means and deviations over the seeds, in Markdown."""
+    """The medians over the seeds, least and most in brackets, in Markdown."""
     lines = ["| depth maps | rescale mode | held-out PSNR | depth error | Gaussians |", "|---|---|---|---|---|"]
     for maps, rescale in arms():
         runs = [found[job.name] for job in jobs if (job.maps, job.rescale) == (maps, rescale)]
         psnr, error = ([entry[key] for entry in runs] for key in ("psnr", "depth_error"))
-        number = np.mean([entry["num_gaussians"] for entry in runs])
+        number = np.median([entry["num_gaussians"] for entry in runs])
         which = ("none", "none used") if rescale == "without" else (maps, rescale)
         lines.append(
-            f"| {which[0]} | {which[1]} | {np.mean(psnr):.2f} ± {np.std(psnr):.2f} dB | "
-            f"{100 * np.mean(error):.2f} ± {100 * np.std(error):.2f} % | {number:.0f} |"
+            f"| {which[0]} | {which[1]} | {np.median(psnr):.2f} dB ({min(psnr):.2f} to {max(psnr):.2f}) | "
+            f"{100 * np.median(error):.2f} % ({100 * min(error):.2f} to {100 * max(error):.2f}) | {number:.0f} |"
         )
     return "\n".join(lines)
 

@@ -61,7 +61,7 @@ def test_runs_that_the_table_holds_are_not_trained_again(
     (tmp_path / "table.json").write_text(json.dumps({job.name: figures for job in jobs}))
     monkeypatch.setattr(compare_depth, "train", None)
     assert compare_depth.main(["-s", str(demo_scene), "-d", str(tmp_path), "-i", "3", "--seeds", "7"]) == 0
-    assert capsys.readouterr().out.count("20.00 ± 0.00 dB | 10.00 ± 0.00 %") == len(jobs) == 5
+    assert capsys.readouterr().out.count("20.00 dB (20.00 to 20.00) | 10.00 % (10.00 to 10.00)") == len(jobs) == 5
 
 
 def test_a_short_run_is_measured(demo_scene: Path, tmp_path: Path) -> None:
