@@ -64,8 +64,8 @@ def operation(function: Callable[..., Any]) -> Any:
 
 
 def helper(function: Callable[..., Any]) -> Any:
-    """Compile a small function that is always inlined into its caller."""
-    return njit(forceinline=True, **OPTIONS)(function)
+    """Compile a small function that is always inlined into its caller, and that Python cannot call."""
+    return njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
 
 
 def part(function: Callable[..., Any]) -> Any:
@@ -79,7 +79,7 @@ def part(function: Callable[..., Any]) -> Any:
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls, and cache it."""
-    return compiled_in_peace(_cached(njit(**OPTIONS)(function)))
+    return compiled_in_peace(_cached(njit(no_cfunc_wrapper=True, **OPTIONS)(function)))
 
 
 def compiled_in_peace(dispatcher: Any) -> Any:
