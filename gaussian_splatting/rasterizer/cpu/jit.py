@@ -31,6 +31,9 @@ OPTIONS: dict[str, Any] = {
     "_nrt": False,  # no reference counts: arrays belong to the caller, and counting them takes longer than projecting
 }
 
+KERNEL_OPTIONS = OPTIONS | {"no_cfunc_wrapper": True}
+HELPER_OPTIONS = OPTIONS | {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
 
 def _digest_of_sources() -> str:
     digest = hashlib.sha256()
@@ -65,7 +68,7 @@ def operation(function: Callable[..., Any]) -> Any:
 
 def helper(function: Callable[..., Any]) -> Any:
     """Compile a small function that is always inlined into its caller, and that Python cannot call."""
-    return njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+    return njit(**HELPER_OPTIONS)(function)
 
 
 def part(function: Callable[..., Any]) -> Any:
@@ -79,7 +82,7 @@ def part(function: Callable[..., Any]) -> Any:
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls, and cache it."""
-    return compiled_in_peace(_cached(njit(no_cfunc_wrapper=True, **OPTIONS)(function)))
+    return compiled_in_peace(_cached(njit(**KERNEL_OPTIONS)(function)))
 
 
 def compiled_in_peace(dispatcher: Any) -> Any:
