@@ -31,8 +31,8 @@ OPTIONS: dict[str, Any] = {
     "_nrt": False,  # no reference counts: arrays belong to the caller, and counting them takes longer than projecting
 }
 
-KERNEL_OPTIONS = OPTIONS | {"no_cfunc_wrapper": True}
-HELPER_OPTIONS = OPTIONS | {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+KERNEL_OPTIONS: dict[str, Any] = OPTIONS | {"no_cfunc_wrapper": True}
+HELPER_OPTIONS: dict[str, Any] = OPTIONS | {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def _digest_of_sources() -> str:
