@@ -14,9 +14,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-LARGEST_GROWTH = 1e3
-"""The largest factor per period that a short run asks for; the bound on what grows is reached before."""
-
 
 def option(
     default: Any,
@@ -26,16 +23,13 @@ def option(
     minimum: float = 0.0,
     maximum: float = 1e12,
     moment: bool = False,
-    growth: bool = False,
 ) -> Any:
     """A field of an `Options` class.
 
     `name` is the flat name where it is not `<group>_<field>`. Numbers outside [minimum, maximum] and non-finite ones
-    are refused. `moment` marks step numbers, and `growth` the fraction by which something grows in each of its periods:
-    both follow the length of the run.
+    are refused. `moment` marks step numbers, which follow the length of the run.
     """
-    details = {"meaning": meaning, "name": name, "minimum": minimum, "maximum": maximum}
-    details |= {"moment": moment, "growth": growth}
+    details = {"meaning": meaning, "name": name, "minimum": minimum, "maximum": maximum, "moment": moment}
     return field(default=default, metadata=details)
 
 
@@ -75,7 +69,6 @@ class FlatOption:
     default: Any
     meaning: str
     moment: bool
-    growth: bool
 
     def at_length(self, factor: float) -> Any:
         """The default in a run whose length is `factor` times that of the recipe."""
@@ -83,9 +76,6 @@ class FlatOption:
             return None
         if self.moment:
             return max(1, round(self.default * factor))
-        # Fewer periods: each has to do what several do in the recipe.
-        if self.growth:
-            return math.expm1(min(math.log1p(self.default) / factor, math.log(LARGEST_GROWTH)))
         return self.default
 
 
@@ -99,9 +89,9 @@ def flat_options(groups: Mapping[str, Options]) -> dict[str, FlatOption]:
             if name in found:
                 raise TypeError(f"option {name} is declared by both {found[name].group} and {group}; rename one")
             meaning = item.metadata.get("meaning", "")
-            moment, growth = (item.metadata.get(mark, False) for mark in ("moment", "growth"))
+            moment = item.metadata.get("moment", False)
             value = getattr(options, item.name)
-            found[name] = FlatOption(name, group, item.name, hints[item.name], value, meaning, moment, growth)
+            found[name] = FlatOption(name, group, item.name, hints[item.name], value, meaning, moment)
     return found
 
 
@@ -246,15 +236,14 @@ def scaled_to_length(
     """The groups with every moment scaled from a `reference`-step recipe to a run of `iterations` steps.
 
     Moments (from, until, max_steps) are scaled in proportion. Periods are not: in one, statistics are gathered over the
-    views, or the optimiser recovers from a reset, and both take as long in a short run. What grows by a fraction in
-    each period grows by more where there are fewer of them, to the same size in the end. `explicit` options stay.
+    views, or the optimiser recovers from a reset, and both take as long in a short run. `explicit` options stay.
     """
     keep, factor, result = set(explicit), iterations / reference, {}
     for group, options in groups.items():
         changes = {
             entry.field: entry.at_length(factor)
             for name, entry in flat_options({group: options}).items()
-            if (entry.moment or entry.growth) and factor != 1 and name not in keep
+            if entry.moment and factor != 1 and name not in keep
         }
         result[group] = replace(options, **changes) if changes else options
     return result

@@ -101,18 +101,6 @@ def test_short_runs_scale_moments_and_keep_periods():
     assert (scaled.from_iter, scaled.interval, scaled.reset_interval) == (50, 100, 3000)
 
 
-@pytest.mark.parametrize("iterations", [3_000, 15_000, 60_000])
-def test_what_grows_reaches_the_same_size_in_a_run_of_any_length(iterations):
-    @dataclass(frozen=True, kw_only=True)
-    class Crowd(Options):
-        growth: float = option(0.05, "growth per period", growth=True)
-
-    scaled = scaled_to_length({"crowd": Crowd()}, iterations)["crowd"]
-    assert (1 + scaled.growth) ** (iterations / 100) == pytest.approx(1.05**300, rel=1e-9)
-    assert scaled_to_length({"crowd": Crowd()}, iterations, explicit=["crowd_growth"])["crowd"].growth == 0.05
-    assert scaled_to_length({"crowd": Crowd()}, 1)["crowd"].growth == pytest.approx(999)
-
-
 def test_explicit_step_numbers_are_not_scaled():
     scaled = scaled_to_length(GROUPS, 3_000, explicit=["growth_from_iter"])["growth"]
     assert scaled.from_iter == 500

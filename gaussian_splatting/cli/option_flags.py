@@ -54,7 +54,7 @@ def add_option_flags(parser: argparse.ArgumentParser, table: Mapping[str, Any]) 
 
 
 def _help(entry: FlatOption) -> str:
-    scaling = "; follows the length of the run" if entry.moment or entry.growth else ""
+    scaling = "; follows the length of the run" if entry.moment else ""
     return f"{entry.meaning} ({describe(entry.annotation)}; default {entry.default}{scaling})"
 
 

@@ -1,8 +1,9 @@
 """Densification as Markov chain Monte Carlo: dead Gaussians move to live ones, and noise explores (Kheradmand 2024).
 
 Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo", NeurIPS 2024. Defaults are those of gsplat, but
-for `copies`: Gaussians that lie at one place get all but the same gradient, and what is opaque gets no noise, so that
-they stay together for thousands of steps.
+for three. `copies`: Gaussians that lie at one place get all but the same gradient, and what is opaque gets no noise, so
+that they stay together for thousands of steps. `births`: opacity does not say where Gaussians are wanting. `growth`:
+what is born late is born where the picture still needs it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from torch import Tensor
 from gaussian_splatting.gaussian_model import inverse_sigmoid
 from gaussian_splatting.geometry.rotations import build_scaling_rotation
 from gaussian_splatting.losses.regularisers import mean_opacity, mean_scale
-from gaussian_splatting.options import LARGEST_GROWTH, Options, option
+from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.relocation import draw_copies, relocated, spread
+from gaussian_splatting.trainer.state import State, per_gaussian
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
@@ -40,8 +42,14 @@ class MCMCOptions(Options):
     until_iter: int = option(25_000, "Gaussians are relocated and added before this step", moment=True)
     interval: int = option(100, "steps between two relocations", minimum=1)
     cap_max: int = option(1_000_000, "number of Gaussians to grow to, never exceeded", minimum=1)
-    growth: float = option(
-        0.05, "fraction by which the number grows at each relocation", maximum=LARGEST_GROWTH, growth=True
+    growth: float | None = option(
+        None,
+        "fraction by which the number grows at each relocation (published: 0.05); none: evenly, to the cap at the end",
+        maximum=1e3,
+    )
+    births: Literal["gradient", "opacity"] = option(
+        "gradient",
+        "new Gaussians are copies of those drawn by opacity times screen gradient, or by opacity alone (as published)",
     )
     copies: Literal["spread", "stack"] = option(
         "spread",
@@ -57,11 +65,22 @@ class MCMCOptions(Options):
     init_scale: float | None = option(None, "factor on all scales at the start; none: as they are", minimum=1e-6)
 
 
+@dataclass
+class ScreenGradients(State):
+    """What the screen showed of every Gaussian since the last relocation."""
+
+    gradient: Tensor = per_gaussian()
+    """Sum over views of the length of the screen gradient."""
+    views: Tensor = per_gaussian()
+    """Number of views in which it was visible."""
+
+
 class MCMC(BaseTrainer):
     """Adds relocation, growth to a cap, noise and regularisers of 3DGS-MCMC."""
 
     strategy = "densification"
     mcmc = MCMCOptions()
+    pulled = ScreenGradients()
 
     @torch.no_grad()
     def setup(self) -> None:
@@ -87,6 +106,13 @@ class MCMC(BaseTrainer):
         if self.mcmc.scale_reg:
             yield "mcmc_scale", self.mcmc.scale_reg * mean_scale(self.model.get_scaling)
 
+    def after_backward(self, out: dict[str, Any], camera: Camera) -> None:
+        """Gather the screen gradients of the visible Gaussians."""
+        super().after_backward(out, camera)
+        if self.mcmc.births == "gradient" and self.curr_step < self.mcmc.until_iter:
+            self.pulled.gradient += out["get_viewspace_grad"](out).norm(dim=1)
+            self.pulled.views += out["radii"] > 0
+
     @torch.no_grad()
     def refine(self) -> None:
         """Relocate and add when it is time; shake the faint ones in every step."""
@@ -97,23 +123,58 @@ class MCMC(BaseTrainer):
         if options.noise_lr:
             self._shake()
 
+    def expected_count(self, step: int) -> int:
+        """The number that the growth leads to."""
+        last = self.mcmc.until_iter - 1
+        done, left = (self._relocations(self.curr_step, end) for end in (min(step, last), last))
+        num, cap, growth = len(self.model), self.mcmc.cap_max, self.mcmc.growth
+        if growth is None:
+            return min(cap, num + (cap - num) * done // max(1, left))
+        return min(cap, round(num * math.exp(min(50.0, done * math.log1p(growth)))))
+
+    def _relocations(self, after: int, last: int) -> int:
+        """The number of relocations in the steps behind `after` up to `last`."""
+        first = max(after, self.mcmc.from_iter)
+        return max(0, last // self.mcmc.interval - first // self.mcmc.interval)
+
+    def _target(self) -> int:
+        """The number of Gaussians after the relocation of this step."""
+        num, cap, growth = len(self.model), self.mcmc.cap_max, self.mcmc.growth
+        if growth is not None:
+            return min(cap, num + math.ceil(growth * num))
+        return min(cap, num + math.ceil((cap - num) / self._relocations(self.curr_step - 1, self.mcmc.until_iter - 1)))
+
     def _relocate(self) -> None:
-        """Make the dead, and new Gaussians up to the target, copies of live ones drawn by opacity."""
+        """Make the dead, and new Gaussians up to the target, copies of live ones."""
         opacity = self.model.get_opacity[:, 0]
         alive = (opacity > self.mcmc.min_opacity).nonzero()[:, 0]
-        target = min(self.mcmc.cap_max, len(opacity) + math.ceil(self.mcmc.growth * len(opacity)))
+        target = self._target()
         if len(alive) == 0:
             return
         if len(alive) > target:
             brightest = opacity[alive].sort(descending=True, stable=True).indices[:target]
             alive = alive[brightest.sort().values]
-        chosen = alive[draw_copies(opacity[alive], target - len(alive), self.random("mcmc relocation"))]
+        chosen = self._drawn(alive, target)
         parents = torch.cat((alive, chosen))
         copies = torch.bincount(chosen, minlength=len(opacity)) + 1  # [N]
         fresh = copies[parents] > 1
         rows = parents[fresh]
         values = {"spread": self._spread, "stack": self._stacked}[self.mcmc.copies](rows, copies[rows])
         self.model.change_rows(parents, fresh, values)
+        self.pulled.clear()
+
+    def _drawn(self, alive: Tensor, target: int) -> Tensor:
+        """The rows that the dead, drawn by opacity, and new Gaussians up to `target` copy; all of them `alive`."""
+        opacity, missing = self.model.get_opacity[alive, 0], target - len(alive)
+        births = min(missing, max(0, target - len(self.model)))
+        weights = {"opacity": lambda: opacity, "gradient": lambda: opacity * self._pull()[alive]}[self.mcmc.births]()
+        moved = draw_copies(opacity, missing - births, self.random("mcmc relocation"))
+        return alive[torch.cat((moved, draw_copies(weights, births, self.random("mcmc birth"))))]
+
+    def _pull(self) -> Tensor:
+        """The mean screen gradient of every Gaussian [N]; ones when no view has shown any."""
+        mean = self.pulled.gradient / self.pulled.views.clamp_min(1)
+        return mean if bool((mean > 0).any()) else torch.ones_like(mean)
 
     def _spread(self, rows: Tensor, copies: Tensor) -> dict[str, Tensor]:
         """Values of pieces [M] of the Gaussians at `rows`, with that many pieces each."""

@@ -19,7 +19,7 @@ from gaussian_splatting.trainer import (
 )
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
-EVERY_STEP = {"mcmc_from_iter": 0, "mcmc_interval": 1}
+EVERY_STEP = {"mcmc_from_iter": 0, "mcmc_interval": 1, "mcmc_growth": 0.05}
 STACK = {"mcmc_copies": "stack"}
 
 
@@ -40,6 +40,24 @@ def at_one_place(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 def refine(trainer: BaseMCMCTrainer) -> None:
     trainer.curr_step += 1
     trainer.refine()
+
+
+def test_the_number_grows_evenly_to_the_cap_at_the_last_relocation():
+    trainer = make_trainer(mcmc_growth=None, mcmc_cap_max=100, mcmc_from_iter=4, mcmc_until_iter=20, mcmc_interval=3)
+    expected = [trainer.expected_count(step) for step in range(1, 26)]
+    counts = []
+    for _ in range(25):
+        refine(trainer)
+        counts.append(len(trainer.model))
+    assert counts == [60] * 5 + [68] * 3 + [76] * 3 + [84] * 3 + [92] * 3 + [100] * 8
+    assert expected == counts
+    assert trainer.expected_count(30) == 100
+
+
+def test_the_expected_number_knows_a_fixed_growth_and_the_cap():
+    trainer = make_trainer(mcmc_cap_max=80)
+    assert [trainer.expected_count(step) for step in (0, 1, 2, 100)] == [60, 63, 66, 80]
+    assert make_trainer(mcmc_growth=1e3).expected_count(24_000) == 1_000_000
 
 
 def test_the_number_grows_by_a_twentieth_and_stops_at_the_cap():
@@ -83,6 +101,64 @@ def test_parents_and_copies_share_the_opacity():
     alone = copies[:60] == 1
     assert torch.equal(trainer.model.get_scaling[:60][alone], before[alone])
     assert (trainer.model.get_scaling[:60][~alone] < before[~alone]).all()
+
+
+def born_beside(births: str) -> torch.Tensor:
+    """Which of 60 Gaussians got copies, when the screen pulls at the first ten and the last ten are opaque."""
+    opacity = torch.full((60,), 0.3)
+    opacity[50:] = 0.9
+    trainer = make_trainer(opacity, mcmc_growth=1.0, mcmc_births=births, mcmc_copies="stack")
+    before = trainer.model.get_xyz.detach().clone()
+    trainer.pulled.views += 2
+    trainer.pulled.gradient[:10] = 1.0
+    trainer.pulled.gradient[10:] = 1e-4
+    refine(trainer)
+    assert not trainer.pulled.gradient.any()
+    return at_one_place(before, trainer.model.get_xyz).sum(dim=1) - 1
+
+
+def test_gaussians_are_born_where_the_screen_pulls():
+    assert born_beside("gradient")[:10].sum() > 55
+
+
+def test_published_births_follow_the_opacity_alone():
+    counts = born_beside("opacity")
+    assert counts.sum() == 60
+    assert 15 < counts[50:].sum() < 40, "ten of 24 expected weights, each three times the others"
+    assert counts[:10].sum() < 20
+
+
+def test_births_weigh_the_gradient_by_the_opacity():
+    opacity = torch.full((60,), 0.1)
+    opacity[:30] = 0.9
+    trainer = make_trainer(opacity, mcmc_growth=5.0, **STACK)
+    before = trainer.model.get_xyz.detach().clone()
+    trainer.pulled.gradient += 1.0
+    trainer.pulled.views += 1
+    refine(trainer)
+    counts = at_one_place(before, trainer.model.get_xyz).sum(dim=1) - 1
+    assert 240 < counts[:30].sum() < 295, "0.9 of 300"
+
+
+def test_the_dead_are_relocated_by_opacity_whatever_the_screen_shows():
+    opacity = torch.full((60,), 0.5)
+    opacity[:20] = 0.004
+    trainer = make_trainer(opacity, mcmc_growth=0.0, **STACK)
+    before = trainer.model.get_xyz.detach().clone()
+    trainer.pulled.views += 1
+    trainer.pulled.gradient[59] = 1.0
+    refine(trainer)
+    assert at_one_place(before[20:], trainer.model.get_xyz).sum(dim=1)[:39].sum() > 39 + 10
+
+
+def test_screen_gradients_are_gathered_from_the_views():
+    trainer = make_trainer(mcmc_from_iter=10)
+    _, out = trainer.step(TinyDataset()[0])
+    assert torch.equal(trainer.pulled.views, (out["radii"] > 0).float())
+    assert (trainer.pulled.gradient > 0).sum() > 30
+    published = make_trainer(mcmc_from_iter=10, mcmc_births="opacity")
+    published.step(TinyDataset()[0])
+    assert not published.pulled.views.any()
 
 
 def test_relocated_gaussians_start_with_zero_moments():
