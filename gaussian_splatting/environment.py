@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -19,8 +20,35 @@ LIBRARIES = (
     "safetensors",
     "gsplat",
 )
+_PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 OWN_NAME = "gaussian-splatting-anywhere"
 RIVAL_NAME = "gaussian-splatting"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of the processes this one is, among all and on its machine."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+    @property
+    def follows(self) -> bool:
+        """Whether another process speaks and writes for this one."""
+        return self.rank > 0
+
+
+def place() -> Place:
+    """The place that torchrun gave this process; the only one when it was not started by torchrun."""
+    if any(name not in os.environ for name in _PLACE):
+        return Place()
+    try:
+        found = Place(*(int(os.environ[name]) for name in _PLACE[:4]))
+    except ValueError:
+        return Place()
+    return found if found.size > 1 else Place()
 
 
 def version_of(distribution: str) -> str | None:

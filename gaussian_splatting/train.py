@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from gaussian_splatting.dataset.split import Split
     from gaussian_splatting.gaussian_model import GaussianModel
     from gaussian_splatting.runs.folder import RunFolder
-    from gaussian_splatting.runs.resume import ClaimedFolder
+    from gaussian_splatting.runs.resume import Claim
     from gaussian_splatting.runs.time_plan import TimePlan
     from gaussian_splatting.runs.training import TrainingRun
     from gaussian_splatting.trainer.base import BaseTrainer
+    from gaussian_splatting.trainer.workers import Alone
 
 REFERENCE_LENGTH = 30_000
 
@@ -38,12 +39,22 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(arguments: argparse.Namespace) -> None:
     """Everything the command does, as library calls."""
+    from gaussian_splatting.runs.processes import joined
+
+    device = lambda: commands.chosen_device(arguments)  # noqa: E731
+    with joined(device, lambda error: commands.explained(error) is not None) as workers:
+        train_with(arguments, workers)
+
+
+def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
+    """The same, as one of the processes of a run."""
     from gaussian_splatting import prepare
     from gaussian_splatting.cli import option_flags
     from gaussian_splatting.convert.offer import scene_of
-    from gaussian_splatting.runs.resume import claimed
-    from gaussian_splatting.runs.training import TrainingRun
+    from gaussian_splatting.runs.following import held_folder, run_class
+    from gaussian_splatting.runs.processes import own_device
     from gaussian_splatting.trainer.rules import option_groups
+    from gaussian_splatting.trainer.workers import join
 
     if arguments.viewer:
         require_viser()
@@ -58,9 +69,10 @@ def train(arguments: argparse.Namespace) -> None:
         options[prepare.limit_option(cls)] = arguments.max_gaussians
     if arguments.preset is not None and arguments.load_ply is not None:
         options.setdefault("initial_sh_degree", arguments.sh_degree)  # the splat has all degrees already
-    arguments.source = scene_of(arguments.source, convert=arguments.convert, show_progress=not arguments.quiet)
-    with claimed(arguments.destination, arguments.resume, arguments.overwrite, say) as claim:
-        device = commands.chosen_device(arguments)
+    show, source = not arguments.quiet, arguments.source
+    arguments.source = workers.first(lambda: scene_of(source, convert=arguments.convert, show_progress=show))
+    with held_folder(workers, arguments.destination, arguments.resume, arguments.overwrite, say) as claim:
+        device = own_device(commands.chosen_device(arguments))
         cameras, held_out = load_scene(arguments, device, cls.trains_cameras)
 
         def make(length: int) -> BaseTrainer:
@@ -74,15 +86,16 @@ def train(arguments: argparse.Namespace) -> None:
                 gaussians, cameras, arguments.mode, configs=options, trainer=cls, iterations=length, seed=arguments.seed
             )
 
-        plan, iterations, length = planned(arguments, claim, cameras, make)
+        plan, iterations, length = planned(arguments, claim, cameras, make, workers)
         trainer = make(length)
+        join(trainer, workers)
         saves = [7_000, 30_000] if arguments.save_iterations is None else arguments.save_iterations
-        run = TrainingRun(
-            trainer, cameras, claim.run, iterations, saves, held_out, show_progress=not arguments.quiet, say=say,
+        run = run_class(workers)(
+            trainer, cameras, claim.run, iterations, saves, held_out, show_progress=show, say=claim.say,
             checkpoint_interval=arguments.checkpoint_interval, checkpoint_seconds=arguments.checkpoint_seconds,
             plan=plan, explicit=options,
         )  # fmt: skip
-        announce(trainer, cameras, iterations, length)
+        announce(trainer, cameras, iterations, length, claim.say)
         settings = lambda: write_settings(arguments, trainer, claim.run, run.iterations)  # noqa: E731
         execute(run, claim, length, settings, lambda: watched(run, arguments))
 
@@ -124,12 +137,12 @@ def load_scene(
     return (load("train"), load("test")) if arguments.eval else (load("all"), None)
 
 
-def run_length(arguments: argparse.Namespace, num_views: int) -> int:
+def run_length(arguments: argparse.Namespace, num_views: int, views_per_step: int = 1) -> int:
     """Steps of the run from -i or --epochs, else those of the preset."""
     from gaussian_splatting.errors import SplatError
     from gaussian_splatting.trainer.presets import PRESETS
 
-    steps = arguments.iteration if arguments.epochs is None else arguments.epochs * num_views
+    steps = arguments.iteration if arguments.epochs is None else -(-arguments.epochs * num_views // views_per_step)
     if steps is None:
         steps = REFERENCE_LENGTH if arguments.preset is None else PRESETS[arguments.preset].length(num_views)
     if steps < 1:
@@ -138,38 +151,46 @@ def run_length(arguments: argparse.Namespace, num_views: int) -> int:
 
 
 def planned(
-    arguments: argparse.Namespace, claim: ClaimedFolder, cameras: CameraDataset, make: Callable[[int], BaseTrainer]
+    arguments: argparse.Namespace,
+    claim: Claim,
+    cameras: CameraDataset,
+    make: Callable[[int], BaseTrainer],
+    workers: Alone,
 ) -> tuple[TimePlan | None, int, int]:
     """The plan of --minutes if there is one, the steps of the run, and the length that its schedules begin with."""
     from gaussian_splatting.runs.resume import number_in
     from gaussian_splatting.runs.time_plan import TimePlan, first_length
 
     if arguments.minutes is None:
-        iterations = run_length(arguments, len(cameras))
+        iterations = run_length(arguments, len(cameras), workers.size)
         return None, iterations, claim.schedule_length or iterations
     plan = TimePlan(60 * arguments.minutes)
     if claim.found is not None:
         return plan, number_in(claim.found, "iterations", 1), claim.schedule_length or 1
     trial = time.monotonic()
     cameras.preload()
-    length = first_length(make, cameras, plan.seconds)
+    length = workers.first(lambda: first_length(make, cameras, plan.seconds))
     plan.spent = time.monotonic() - trial
-    say(
+    claim.say(
         f"{60 * arguments.minutes:.0f} s of training: about {length} steps, corrected on the way; another run of the "
         "same time takes other steps and gives another result"
     )
     return plan, length, length
 
 
-def announce(trainer: BaseTrainer, cameras: CameraDataset, iterations: int, schedule_length: int) -> None:
-    """Say what will be trained, and which length the schedules follow."""
-    camera = cameras.geometry(0)
+def announce(
+    trainer: BaseTrainer, cameras: CameraDataset, iterations: int, schedule_length: int, say: Callable[[str], None]
+) -> None:
+    """Say what will be trained, by how many processes, and which length the schedules follow."""
+    camera, views = cameras.geometry(0), trainer.workers.size
     say(
         f"{len(cameras)} views of {camera.image_width}x{camera.image_height}, {len(trainer.model)} Gaussians, "
         f"extent {trainer.scene_extent:.3g}; {type(trainer).__name__}, {iterations} steps"
     )
     if schedule_length != REFERENCE_LENGTH:
         say(f"schedules are scaled from {REFERENCE_LENGTH} to {schedule_length} steps (explicit options are not)")
+    if views > 1:
+        say(f"{views} processes: {views} views in a step, rates times {views**0.5:.3g}, betas to the power {views}")
 
 
 def write_settings(arguments: argparse.Namespace, trainer: BaseTrainer, folder: RunFolder, iterations: int) -> None:
@@ -218,16 +239,26 @@ def watched(run: TrainingRun, arguments: argparse.Namespace) -> Iterator[None]:
 
 def execute(
     run: TrainingRun,
-    claim: ClaimedFolder,
+    claim: Claim,
     schedule_length: int,
     write_settings: Callable[[], None],
     watch: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
-    """Begin or go on, train within `watch()`, save, report, and only then say that the run is complete."""
+    """Begin or go on, train within `watch()`, save, report, and only then say that the run is complete.
+
+    A process that follows another takes the same steps and does nothing else.
+    """
     from gaussian_splatting.report import write_report
+    from gaussian_splatting.runs.following import require_one_run
     from gaussian_splatting.runs.resume import begin
 
-    if not begin(run, claim, schedule_length, write_settings) and run.folder.report.is_file():
+    follows = run.trainer.workers.rank > 0
+    is_open = begin(run, claim, schedule_length, (lambda: None) if follows else write_settings)
+    require_one_run(run)
+    if follows:
+        run.run()
+        return
+    if not is_open and run.folder.report.is_file():
         return
     with watch():
         run.run()

@@ -53,12 +53,14 @@ def run_command(
     0: done. 2: refused, with the reason on stderr (no traceback unless `--debug`). 130: interrupted. A `SystemExit` of
     `main` keeps its status. An exception that is no `SplatError` is our mistake and keeps its traceback.
     """
+    follows = environment.place().follows
     with _tolerant_streams():
         try:
-            arguments = parse_strictly(parser, argv)
+            with _silenced() if follows else contextlib.nullcontext():
+                arguments = parse_strictly(parser, argv)
         except SystemExit as stop:
             return _status(stop)
-        with _plain_messages():
+        with _silenced_warnings() if follows else _plain_messages():
             return _guarded(main, arguments)
 
 
@@ -69,7 +71,8 @@ def _guarded(main: Callable[[argparse.Namespace], None], arguments: argparse.Nam
         warn_about_rival()
         main(arguments)
     except KeyboardInterrupt:
-        _complain("interrupted")
+        if not environment.place().follows:
+            _complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         return 0
@@ -101,9 +104,11 @@ def set_threads(number: int | None) -> None:
 
     None leaves the choice to them, unless the quota of a container grants less than they would take.
     """
-    granted = environment.usable_threads()
+    shares = environment.place().local_size
+    granted = max(1, environment.usable_threads() // shares)
     if number is None and granted < environment.allowed_threads():
-        log.info("using %d threads: that is what this container grants (--threads changes it)", granted)
+        source = "this container grants" if shares == 1 else f"there is for each of {shares} processes"
+        log.info("using %d threads: that is what %s (--threads changes it)", granted, source)
         number = granted
     if number is None:
         return
@@ -186,6 +191,30 @@ def _plain_messages() -> Iterator[None]:
             yield
     finally:
         log.removeHandler(handler)
+        log.setLevel(level)
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Within, nothing is printed: another process prints the same."""
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _silenced_warnings() -> Iterator[None]:
+    """Within, warnings and log records are dropped: another process prints the same."""
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
         log.setLevel(level)
 
 

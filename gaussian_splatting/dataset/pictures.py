@@ -124,7 +124,9 @@ class PictureStore:
         if self._keep is None:
             budget, reason = self.limits.memory, "as asked"
             if budget is None:
-                budget, reason = free_memory() // 2, "half of the free memory"
+                shares = processes_here()
+                budget, reason = free_memory() // (2 * shares), "half of the free memory"
+                reason += f", for {shares} processes" if shares > 1 else ""
             self._keep = range(self._num_within(budget))
             self._say(budget, reason)
             self._decoder.want(self._keep)
@@ -166,6 +168,12 @@ class PictureStore:
                 f"time they are used; train at a lower resolution, or raise the budget of {budget / MIB:.0f} MiB",
                 stacklevel=2,
             )
+
+
+def processes_here() -> int:
+    """How many processes of this run torchrun started on this machine; 1 without torchrun."""
+    text = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, int(text)) if text.isdecimal() else 1
 
 
 def free_memory() -> int:

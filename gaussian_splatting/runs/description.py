@@ -52,6 +52,8 @@ def describe(trainer: BaseTrainer, cameras: CameraDataset, iterations: int, sche
         MKL_BRANCH: os.environ.get(MKL_BRANCH, "not set"),
         **{name: versions[name] for name in ("gaussian_splatting", *DECISIVE_LIBRARIES) if name in versions},
     }
+    if trainer.workers.size > 1:
+        machine["processes"] = trainer.workers.size
     found = {
         "trainer": type(trainer).__name__,
         "iterations": iterations,
@@ -130,10 +132,11 @@ def compare(stored: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> li
             "give the settings of that run to go on with it, choose another -d, or give --overwrite to start anew"
         )
     machine = _part(stored, "machine", path)
+    before, after = ({"processes": 1, **known} for known in (machine, now["machine"]))
     changed = [
-        f"{name} {_shown(machine.get(name))} -> {_shown(now['machine'].get(name))}"
-        for name in sorted(machine.keys() | now["machine"].keys())
-        if machine.get(name) != now["machine"].get(name)
+        f"{name} {_shown(before.get(name))} -> {_shown(after.get(name))}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
     ]
     if not changed:
         return []

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -36,12 +36,12 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def stop(self) -> None:
-        """Leave as the received signal asks: KeyboardInterrupt for SIGINT, else SystemExit with 128 + its number."""
-        assert self.received is not None, "nothing was received"
-        if self.received == signal.SIGINT:
+    @staticmethod
+    def stop(received: signal.Signals) -> NoReturn:
+        """Leave as a signal asks: KeyboardInterrupt for SIGINT, else SystemExit with 128 + its number."""
+        if received == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(128 + self.received)
+        raise SystemExit(128 + received)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:

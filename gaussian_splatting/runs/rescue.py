@@ -55,6 +55,8 @@ def _rescued(run: TrainingRun) -> tuple[Path | None, str | None]:
 
 
 def _where(run: TrainingRun, saved: Path | None, failure: str | None) -> str:
+    if not run.writes:
+        return ""
     if saved is not None:
         return f"The last finished step is saved in {saved}."
     steps = run.checkpoints.steps()

@@ -28,20 +28,11 @@ if TYPE_CHECKING:
 AUTO, NEVER = "auto", "never"
 
 
-class ClaimedFolder:
-    """A run folder that only this process writes to, and the checkpoint its run goes on from, if any."""
+class Claim:
+    """A run folder, and the checkpoint its run goes on from, if any."""
 
-    def __init__(
-        self, destination: str | os.PathLike[str], resume: str, overwrite: bool, say: Callable[[str], None]
-    ) -> None:
-        self.run, self.say, self._overwrite = RunFolder(destination), say, overwrite
-        self._made = not self.run.path.exists()
-        self._lock = self._locked()
-        try:
-            self.found = self._find(resume)
-        except BaseException:
-            self.release()
-            raise
+    run: RunFolder
+    found: Checkpoint | None
 
     @property
     def schedule_length(self) -> int | None:
@@ -52,6 +43,38 @@ class ClaimedFolder:
     def step(self) -> int:
         """The step that the run goes on after; 0 for a new run."""
         return 0 if self.found is None else number_in(self.found, "step", 0)
+
+    def say(self, text: str) -> None:
+        """Tell the user."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """Make place for the run."""
+        raise NotImplementedError
+
+    def require_held(self) -> None:
+        """Raise SplatError when the folder is not this run's any more."""
+        raise NotImplementedError
+
+
+class ClaimedFolder(Claim):
+    """A run folder that only this process writes to."""
+
+    def __init__(
+        self, destination: str | os.PathLike[str], resume: str, overwrite: bool, say: Callable[[str], None]
+    ) -> None:
+        self.run, self._say, self._overwrite = RunFolder(destination), say, overwrite
+        self._made = not self.run.path.exists()
+        self._lock = self._locked()
+        try:
+            self.found = self._find(resume)
+        except BaseException:
+            self.release()
+            raise
+
+    def say(self, text: str) -> None:
+        """Tell the user."""
+        self._say(text)
 
     def begin(self) -> None:
         """Make place for the run: move aside what `overwrite` allows, remove temporaries of killed processes."""
@@ -143,7 +166,7 @@ def claimed(
 
 
 def begin(
-    run: TrainingRun, claim: ClaimedFolder, schedule_length: int, write_settings: Callable[[], None] = lambda: None
+    run: TrainingRun, claim: Claim, schedule_length: int, write_settings: Callable[[], None] = lambda: None
 ) -> bool:
     """Start a new run in the claimed folder, or take over the one that is there and say so; False when it is complete.
 

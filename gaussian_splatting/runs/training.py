@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 
@@ -58,6 +58,8 @@ class TrainingRun:
     With a `plan` the length follows the time; options named in `explicit` then stay where they are.
     """
 
+    writes: ClassVar[bool] = True
+    """Whether this process is the one that speaks and writes."""
     trainer: BaseTrainer
     cameras: CameraDataset
     folder: RunFolder
@@ -121,6 +123,8 @@ class TrainingRun:
 
     def _loop(self, wish: Interruption) -> None:
         self.cameras.preload()
+        workers = self.trainer.workers
+        workers.wish = lambda: wish.received
         first, before = self.trainer.curr_step, self.seconds
         if not self.checkpoints.file(first).is_file():
             self.save_checkpoint(first)
@@ -135,12 +139,13 @@ class TrainingRun:
                 self._recorded = step
                 bar.update()
                 self._write_due(step)
-                if wish.received is not None or step == self.iterations or self._is_checkpoint_due(step, now - saved):
+                received = workers.agreed(wish.received)
+                if received is not None or step == self.iterations or self._is_checkpoint_due(step, now - saved):
                     self.save_checkpoint(step)
                     saved = time.monotonic()
-                if wish.received is not None and step < self.iterations:
+                if received is not None and step < self.iterations:
                     self.say(f"stopped at step {step}; run the same command again to go on")
-                    wish.stop()
+                    wish.stop(received)
                 if self.empty_cache_every_step and torch.cuda.is_available():
                     torch.cuda.empty_cache()
                 if self.watcher is not None:
@@ -157,7 +162,8 @@ class TrainingRun:
         if self.plan is None:
             return
         step, old = self.trainer.curr_step, self.iterations
-        new = self.plan.revised(self.trainer, self.cameras, old, self.seconds)
+        revised = self.plan.revised
+        new = self.trainer.workers.first(lambda: revised(self.trainer, self.cameras, old, self.seconds))
         if new != old:
             stretch(self.trainer, step, old, new, self.explicit)
             decisions = [*self.description.get("plan", []), [step, new]]

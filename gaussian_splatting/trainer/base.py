@@ -16,6 +16,7 @@ from gaussian_splatting.options import Options, option, with_values
 from gaussian_splatting.trainer import checks, maps, randomness, rules
 from gaussian_splatting.trainer.optimizer import NamedAdam
 from gaussian_splatting.trainer.rates import GaussianRates
+from gaussian_splatting.trainer.workers import ALONE, Alone
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
@@ -54,6 +55,8 @@ class BaseTrainer:
     """Whether the model must be rendered by surface splatting (2DGS)."""
     strategy: str | None = None
     """What a feature is the whole of, such as "densification": two features with the same strategy do not combine."""
+    workers: Alone = ALONE
+    """The processes that train together; see `workers.join`."""
     rates = GaussianRates()
     photometric = PhotometricOptions()
 
@@ -124,15 +127,17 @@ class BaseTrainer:
         loss = total(losses)
         loss.backward()
         checks.finite_step(losses, self.optimizer, self.curr_step, camera)
+        value, views = self.workers.exchange(self, loss, out, camera)
         self.changing = True
-        self.after_backward(out, camera)
+        for shown, view in views:
+            self.after_backward(shown, view)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.refine()
         checks.not_empty(self.model, self.curr_step)
         self.after_step()
+        self.workers.verify(self)
         out["losses"], out["camera"] = losses, camera
-        value = loss.detach()
         self.changing = False  # last: nothing may fail between the end of a step and the word that it has ended
         return value, out
 
@@ -140,8 +145,10 @@ class BaseTrainer:
     def run(self, cameras: Sequence[Camera] | CameraDataset, steps: int) -> Iterator[tuple[Tensor, dict[str, Any]]]:
         """Train until `curr_step` is `steps`, yielding (loss, out) after every step; the seed orders the views."""
         prefetch = getattr(cameras, "prefetch", None)
+        self.workers.begin(cameras)
         while self.curr_step < steps:
-            views = [randomness.view_of_step(self.seed, self.curr_step + ahead, len(cameras)) for ahead in (1, 2, 3)]
+            numbers = [self.workers.sample(self.curr_step + ahead) for ahead in (1, 2, 3)]
+            views = [randomness.view_of_step(self.seed, number, len(cameras)) for number in numbers]
             if prefetch is not None:
                 prefetch(views)
             yield self.step(self.view(cameras, views[0]))
@@ -198,7 +205,7 @@ class BaseTrainer:
         )
 
     def after_backward(self, out: dict[str, Any], camera: Camera) -> None:
-        """Gather statistics from the gradients."""
+        """Gather statistics from the gradients. Several processes: once for every view of the step; see `exchange`."""
 
     def refine(self) -> None:
         """The only place where N changes."""

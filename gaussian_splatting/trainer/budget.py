@@ -142,14 +142,14 @@ class Budget(BaseTrainer):
         gradient = self.seen.gradient / self.seen.views.clamp_min(1)
         if self.budget.score == "gradient" or self.dataset is None:
             return gradient
-        error = error_scores(self.model, self.dataset, self._views("errors"))
+        error = self.workers.same(error_scores(self.model, self.dataset, self._views("errors")))
         return error if self.budget.score == "error" else gradient * error.sqrt()
 
     def contribution(self) -> Tensor:
         """How much every Gaussian shows in some views [N]; its opacity where there are no views to look at."""
         if self.dataset is None:
             return self.model.get_opacity[:, 0]
-        return contributions(self.model, self.dataset, self._views("contributions"))
+        return self.workers.same(contributions(self.model, self.dataset, self._views("contributions")))
 
     def _views(self, purpose: str) -> list[int]:
         assert self.dataset is not None

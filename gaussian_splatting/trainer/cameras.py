@@ -46,7 +46,7 @@ class CameraOptions(Options):
         30_000, "step at which the rate of the positions reaches its end", minimum=1, moment=True
     )
     length: int = option(
-        30_000, "steps of the run: in a shorter one the rates are higher, by (30000 / length)^0.75 and at most 8 times",
+        30_000, "steps of the run: in a shorter one the rates are higher, by (30000 / length)^0.4 and at most 8 times",
         minimum=1, moment=True,
     )  # fmt: skip
     gauge_weight: float = option(100.0, "weight that keeps all cameras together from moving, turning or growing")
@@ -112,6 +112,8 @@ class CameraPoses(BaseTrainer):
         self.start_poses.translations = translations.detach().clone()
         assert self.dataset is not None
         self.turning.pivots = pivots_of(self.dataset, self.model.get_xyz)
+        # Filled and emptied within a step, which may have several views.
+        self._stood: dict[int, Tensor] = {}
 
     def preprocess(self, camera: Camera) -> Camera:
         """The same camera, whose rotation is felt as a turn about its pivot."""
@@ -129,18 +131,20 @@ class CameraPoses(BaseTrainer):
         super().after_backward(out, camera)
         self.turning.seen = camera.custom_data.get("index", -1)
         self.turning.rotation = camera.R.detach()
+        if self.turning.seen >= 0:
+            self._stood[self.turning.seen] = self.turning.rotation
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Let the translation follow the turn."""
         super().after_step()
-        seen = self.turning.seen
-        if seen >= 0:
+        for seen, rotation in self._stood.items():
             quaternion, translation = (
                 self.optimizer.group(name)["params"][0].data[seen] for name in ("quaternions", "Ts")
             )
             turned = quaternion_to_matrix(quaternion)
-            translation += (self.turning.rotation - turned) @ self.turning.pivots[seen]
+            translation += (rotation - turned) @ self.turning.pivots[seen]
+        self._stood.clear()
 
     def losses(self, out: dict[str, Any], camera: Camera) -> Iterator[tuple[str, Tensor]]:
         """The terms so far, and the common motion of all cameras as this one can undo it."""

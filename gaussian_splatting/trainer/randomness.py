@@ -15,7 +15,7 @@ def generator(seed: int, step: int, purpose: str) -> torch.Generator:
 
 
 def view_of_step(seed: int, step: int, num_views: int) -> int:
-    """The view that step `step` (1-based) trains on: every epoch visits every view once, in its own order."""
+    """The view that step `step` (1-based) of one process trains on: every epoch visits each once, in its own order."""
     epoch, position = divmod(step - 1, num_views)
     return int(_epoch_order(seed, epoch, num_views)[position])
 

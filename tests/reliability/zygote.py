@@ -103,7 +103,32 @@ def seeded_toy(folder: str, seed: int) -> int:
     return toy(folder, 6, 12)
 
 
-TARGETS: dict[str, Callable[..., int]] = {"command": command, "toy": toy, "seeded_toy": seeded_toy}
+def pair(*argv: str) -> int:
+    """The train command in two processes, as torchrun starts them; a signal is passed on to both. The worse status."""
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    children = []
+    for rank in ("0", "1"):
+        children.append(os.fork())
+        if children[-1] == 0:
+            os.environ.update(common, RANK=rank, LOCAL_RANK=rank)
+            status = 1
+            try:
+                status = command(*argv)
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: [os.kill(one, number) for one in children])
+    return max((os.waitstatus_to_exitcode(os.waitpid(one, 0)[1]) for one in children), key=abs)
+
+
+TARGETS: dict[str, Callable[..., int]] = {"command": command, "pair": pair, "toy": toy, "seeded_toy": seeded_toy}
 
 
 def install(hooks: dict[str, Any], pipe: int) -> None:

@@ -1,0 +1,85 @@
+"""Several processes that train one model together, as a trainer sees them; one process alone is the ordinary case."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import signal
+
+    from gaussian_splatting.camera import Camera
+    from gaussian_splatting.dataset.dataset import CameraDataset
+    from gaussian_splatting.trainer.base import BaseTrainer
+
+Value = TypeVar("Value")
+SeenView = tuple[dict[str, Any], "Camera"]
+
+
+class Alone:
+    """One process: it has nobody to ask. `Together` is the same for several."""
+
+    rank = 0
+    """The number of this process."""
+    size = 1
+    """How many processes there are, and with them views in a step."""
+
+    wish: Callable[[], int | None] = staticmethod(lambda: None)
+    """The number of the signal that this process was asked to stop with, if any; a run sets it."""
+
+    def begin(self, cameras: Sequence[Camera] | CameraDataset) -> None:
+        """The views of the steps that follow come from these cameras."""
+
+    def sample(self, step: int) -> int:
+        """Which view of the run, counted from 1, this process takes at a step."""
+        return (step - 1) * self.size + self.rank + 1
+
+    def exchange(
+        self, trainer: BaseTrainer, loss: Tensor, out: dict[str, Any], camera: Camera
+    ) -> tuple[Tensor, Iterable[SeenView]]:
+        """Between backward and the update: the loss of the step, and what every one of its views showed."""
+        return loss.detach(), [(out, camera)]
+
+    def verify(self, trainer: BaseTrainer) -> None:
+        """After a step: raise TrainingError where a process holds other values than the first, now and then."""
+
+    def same(self, value: Tensor) -> Tensor:
+        """The tensor as the first process has it: for what was rendered, whose last bits may differ between cards."""
+        return value
+
+    def first(self, decide: Callable[[], Value]) -> Value:
+        """What the first process decides, as a plain JSON value."""
+        return decide()
+
+    def agreed(self, received: signal.Signals | None) -> signal.Signals | None:
+        """The signal that all processes stop for after this step; `received` is what this one knows of."""
+        return received
+
+
+ALONE = Alone()
+
+
+def join(trainer: BaseTrainer, workers: Alone) -> None:
+    """Make a new trainer one of several equal ones, each on its own view in every step.
+
+    The gradient of a step is the mean over its B views. Its noise is smaller, and the way to go is the same, so the
+    rates of Adam are multiplied by the square root of B, and its betas are raised to the power B (Zhao et al. 2024, "On
+    Scaling Up 3D Gaussian Splatting Training", section 4.3; Malladi et al. 2022, "On the SDEs and Scaling Rules for
+    Adaptive Gradient Algorithms"; gsplat has the rates, and 1 - B (1 - beta)). Parameters of single views stay as they
+    are: each still gets one gradient in every pass over the views.
+    """
+    trainer.workers = workers
+    if workers.size == 1:
+        return
+    for group in trainer.optimizer.param_groups:
+        if not group.get("per_row"):
+            rate = trainer.schedules[group["name"]]
+            trainer.schedules[group["name"]] = _times(rate, math.sqrt(workers.size))
+            group["betas"] = tuple(beta**workers.size for beta in group["betas"])
+
+
+def _times(rate: Callable[[int], float], factor: float) -> Callable[[int], float]:
+    return lambda step: factor * rate(step)
