@@ -11,7 +11,7 @@ from gaussian_splatting.options import Options, option
 HIGHEST = 100.0
 REFERENCE_LENGTH = 30_000
 """Steps of the run that the default rates were chosen for."""
-SHORT_RUN_POWER, SHORT_RUN_HIGHEST = 0.75, 8.0
+SHORT_RUN_POWER, SHORT_RUN_HIGHEST = 0.4, 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def short_run_factor(length: int) -> float:
     but a pose has the same way to go in a run of any length.
 
     >>> short_run_factor(30_000), round(short_run_factor(7_000), 2), short_run_factor(100)
-    (1.0, 2.98, 8.0)
+    (1.0, 1.79, 8.0)
     """
     return min(SHORT_RUN_HIGHEST, max(1.0, (REFERENCE_LENGTH / length) ** SHORT_RUN_POWER))
 

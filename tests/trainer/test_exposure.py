@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from gaussian_splatting.dataset import TrainableCameraDataset
+from gaussian_splatting.geometry.rotations import matrix_to_quaternion
 from gaussian_splatting.trainer import Exposure
+from gaussian_splatting.trainer.exposure import gauge_functions
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_dataset, tiny_model
 
 
@@ -19,6 +23,25 @@ def brightened() -> TrainableCameraDataset:
             camera._replace(ground_truth_image=(gain * model(camera)["render"]).clamp(0, 1))
             for camera, gain in zip(scene.cameras, gains, strict=True)
         ]
+    return TrainableCameraDataset(scene)
+
+
+def half_orbit(num_views: int, spread: float = math.pi) -> TrainableCameraDataset:
+    """Views that look in directions over an arc of `spread` radians, nodding a little."""
+    scene = TinyDataset()
+    first = scene.cameras[0]
+    scene.cameras = []
+    for index in range(num_views):
+        turn, nod = spread * (index / num_views - 0.5), 0.1 * spread * math.sin(index)
+        aside, up = (torch.eye(3) for _ in range(2))
+        aside[0, 0] = aside[2, 2] = math.cos(turn)
+        aside[0, 2], aside[2, 0] = -math.sin(turn), math.sin(turn)
+        up[1, 1] = up[2, 2] = math.cos(nod)
+        up[1, 2], up[2, 1] = -math.sin(nod), math.sin(nod)
+        rotation = up @ aside
+        quaternion = matrix_to_quaternion(rotation)
+        view = first._replace(R=rotation, quaternion=quaternion, custom_data={"name": f"view_{index}"})
+        scene.cameras.append(view)
     return TrainableCameraDataset(scene)
 
 
@@ -80,3 +103,36 @@ def test_the_prior_pulls_the_exposure_of_the_seen_view_to_the_identity():
     wanted = torch.zeros(3, 3, 4)
     wanted[1, 0, 3] = 2.0 * 0.4
     torch.testing.assert_close(dataset.exposures.grad, wanted)
+
+
+def test_the_gauge_functions_are_orthogonal_and_hold_every_linear_function_of_the_direction():
+    dataset = half_orbit(24)
+    functions = gauge_functions(dataset, directional=True).double()
+    assert len(functions) == 4
+    torch.testing.assert_close(functions @ functions.T / 24, torch.eye(4).double(), atol=1e-6, rtol=0)
+    directions = torch.stack([dataset.geometry(index).R.detach()[2] for index in range(24)]).double()
+    rising = directions @ torch.tensor([0.3, -0.2, 0.7]).double() + 0.1
+    torch.testing.assert_close(functions.T @ (functions @ rising) / 24, rising, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("num_views", "spread", "directional"), [(23, math.pi, True), (24, 0.05, True), (24, math.pi, False)]
+)
+def test_without_many_views_of_many_directions_or_without_sh_only_the_mean_is_held(num_views, spread, directional):
+    found = gauge_functions(half_orbit(num_views, spread), directional)
+    assert torch.equal(found, torch.ones(1, num_views))
+
+
+def test_exposures_that_follow_the_direction_are_pulled_back_and_others_are_not():
+    """SH can make the scene brighter from one side, and then held-out views would be dark there."""
+    dataset = half_orbit(24)
+    weights = {"camera_exposure_gauge_weight": 2.0, "camera_exposure_prior_weight": 0.0}
+    trainer = Exposure(tiny_model(), dataset, scene_extent=1.0, **weights)
+    functions = trainer.states()["exposure_gauge"].functions
+    camera = dataset[5]
+    out = trainer.model(camera)
+    free = torch.linalg.qr(torch.cat([functions.T, torch.eye(24)[:, :1]], dim=1)).Q[:, 4]
+    for course, size in ((functions[1], 0.1), (free, 0.0)):
+        dataset.exposures.data[:, 0, 3] = 0.1 * course
+        term = dict(trainer.losses(out, dataset[5]))["exposure_gauge"]
+        assert term.item() == pytest.approx(0.5 * 2.0 * 24 * size**2, abs=1e-6)
