@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -261,4 +262,11 @@ def viewspace_gradient(means2d: Tensor, size: tuple[int, int]) -> Tensor:
     if gradient is None:
         raise RuntimeError("there is no screen gradient yet; call backward() on a loss of this output first")
     gradient = getattr(means2d, "absgrad", gradient)
-    return gradient.reshape(-1, 2) * torch.tensor(size, dtype=gradient.dtype, device=gradient.device) * 0.5
+    return gradient.reshape(-1, 2) * _pixels(size, gradient.dtype, gradient.device) * 0.5
+
+
+@lru_cache(maxsize=64)
+def _pixels(size: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A size on a device, sent there once."""
+    with torch.inference_mode(False):
+        return torch.tensor(size, dtype=dtype, device=device)

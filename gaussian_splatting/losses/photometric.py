@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gaussian_splatting.errors import TrainingError
+from gaussian_splatting.losses import photometric_triton
 from gaussian_splatting.losses.metrics import l1_loss
 from gaussian_splatting.losses.ssim import ssim
 from gaussian_splatting.rasterizer import cpu
@@ -40,10 +41,13 @@ def photometric(render: Tensor, camera: Camera, lambda_dssim: float = 0.2, mask_
 def photometric_terms(render: Tensor, target: Tensor, lambda_dssim: float) -> tuple[Tensor, Tensor, Tensor]:
     """The loss, its L1 and its SSIM, of two pictures [3, H, W]; `target` is a constant.
 
-    For float32 on a CPU the fused kernels of the cpu backend compute it, elsewhere PyTorch does.
+    For float32 on a CPU the fused kernels of the cpu backend compute it, on a card those of Triton where it is
+    installed, elsewhere PyTorch does.
     """
     if _suits_fused_kernel(render, target):
         return cpu.fused_photometric(render, target, lambda_dssim)
+    if photometric_triton.suits(render, target):
+        return photometric_triton.photometric_on_card(render, target, lambda_dssim)
     l1, similarity = l1_loss(render, target), ssim(render, target)
     return (1 - lambda_dssim) * l1 + lambda_dssim * (1 - similarity), l1, similarity
 

@@ -51,7 +51,7 @@ def ssim_map(first: Tensor, second: Tensor, window_size: int = WINDOW_SIZE) -> T
 
 def _filtered(maps: Tensor, window_size: int) -> Tensor:
     """The Gaussian mean around every pixel of `maps` [..., H, W]. The window is separable: two cheap passes."""
-    weights = _weights(window_size, maps.dtype, maps.device)
+    weights = window_weights(window_size, maps.dtype, maps.device)
     half = window_size // 2
     planes = maps.reshape(-1, 1, *maps.shape[-2:])
     planes = conv2d(planes, weights[None, None, :, None], padding=(half, 0))
@@ -60,7 +60,8 @@ def _filtered(maps: Tensor, window_size: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _weights(window_size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def window_weights(window_size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The weights of `gaussian` on a device, made once."""
     # Made outside inference mode, so that a window first used for a metric can serve a loss later.
     with torch.inference_mode(False):
         return gaussian(window_size, SIGMA, dtype).to(device)

@@ -21,6 +21,7 @@ from gaussian_splatting.rendering.quality import BEST_PSNR
 from gaussian_splatting.runs import resume
 from gaussian_splatting.runs.determinism import deterministic
 from gaussian_splatting.runs.interruption import Interruption
+from gaussian_splatting.runs.metrics import MetricsLog
 from gaussian_splatting.runs.progress import progress_bar
 from gaussian_splatting.runs.rescue import explained
 from gaussian_splatting.runs.time_plan import follow
@@ -80,6 +81,7 @@ class TrainingRun:
 
     def __post_init__(self) -> None:
         self.checkpoints = CheckpointFolder(self.folder.checkpoints)
+        self.metrics = MetricsLog(self.folder, self.trainer)
         self._set_length(self.iterations)
         self.seconds = 0.0 if self.plan is None else self.plan.spent
         self._logs = [self.folder.metrics, self.folder.timing, self.folder.evaluations]
@@ -173,16 +175,7 @@ class TrainingRun:
 
     def _log(self, step: int, loss: torch.Tensor, out: dict[str, Any]) -> str:
         self.require_held()
-        finite_parameters(self.trainer.optimizer, step)
-        quality = picture_psnr(out["render"], out["camera"])
-        num, rate = len(self.trainer.model), step / max(self.seconds, 1e-9)
-        terms = {name: float(value.detach()) for name, value in sorted(out["losses"].items())}
-        entry = {"step": step, "loss": float(loss), "losses": terms, "psnr": quality, "num_gaussians": num}
-        storage.append_line(self.folder.metrics, json.dumps(entry))
-        timing = {"step": step, "seconds": round(self.seconds, 3), "iterations_per_second": round(rate, 3)}
-        storage.append_line(self.folder.timing, json.dumps(timing))
-        shown = "-" if quality is None else f"{quality:.2f}"
-        return f"loss {float(loss):.4f}, PSNR {shown}, N {num}"
+        return self.metrics.note(step, self.seconds, loss, out)
 
     def _write_due(self, step: int) -> None:
         if self._limit is not None and len(self.trainer.model) >= NEARLY_FULL * self._limit[1]:
@@ -205,6 +198,7 @@ class TrainingRun:
     def save_checkpoint(self, step: int) -> Path:
         """Write the checkpoint of the step that was finished last. Refuses values that are not finite."""
         self.require_held()
+        self.metrics.settle()
         finite_parameters(self.trainer.optimizer, step)
         for log in self._logs:
             storage.sync_file(log)
@@ -231,6 +225,7 @@ class TrainingRun:
     def save(self, step: int) -> None:
         """Write the splat and the cameras of this step, and read the splat back."""
         self.require_held()
+        self.metrics.settle()
         finite_parameters(self.trainer.optimizer, step)
         path = self.folder.point_cloud(step)
         self.trainer.model.save_ply(path)

@@ -86,6 +86,8 @@ class Densify(BaseTrainer):
         """Clone, split and prune when it is time."""
         super().refine()
         densify, prune = due(self.densify, self.curr_step), due(self.prune, self.curr_step)
+        if not densify and not prune:
+            return
         nothing = torch.zeros(len(self.model), dtype=torch.bool, device=self.model.get_xyz.device)
         clone, split = self.growth(nothing) if densify else (nothing, nothing)
         doomed, doomed_child = self.doomed() if prune else (nothing, nothing)

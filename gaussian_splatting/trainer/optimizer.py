@@ -1,4 +1,4 @@
-"""Adam with named parameter groups whose rows follow the Gaussians; on a CPU it runs on our own kernel."""
+"""Adam with named parameter groups whose rows follow the Gaussians: our own kernel on a CPU, torch's on a card."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from gaussian_splatting.gaussian_rows import ATTRIBUTES, Commit
 from gaussian_splatting.trainer.row_adam import row_moments, step_of_seen_rows
@@ -31,7 +32,7 @@ class NamedAdam(torch.optim.Adam):
     def step(self, closure: Any = None) -> None:
         """Update every parameter that has a gradient."""
         assert closure is None, "closures are not used here"
-        elsewhere = []
+        elsewhere, fused = [], []
         for group in self.param_groups:
             parameter = group["params"][0]
             if parameter.grad is None or parameter.numel() == 0:
@@ -40,14 +41,36 @@ class NamedAdam(torch.optim.Adam):
                 step_of_seen_rows(parameter, self.moments(parameter, per_row=True), group)
             elif _on_own_kernel(parameter):
                 self._kernel_step(group, parameter)
+            elif parameter.is_cuda and not parameter.grad.is_sparse:
+                fused.append(group)
             else:
                 elsewhere.append(group)
+        self.fused_step(fused)
         if elsewhere:
             everything, self.param_groups = self.param_groups, elsewhere
             try:
                 super().step()
             finally:
                 self.param_groups = everything
+
+    def fused_step(self, groups: list[dict[str, Any]]) -> None:
+        """Update groups of dense gradients in one pass over their values, one launch for all that share their rate.
+
+        torch's multi-tensor kernel, which needs the numbers of steps on the device of the parameters.
+        """
+        alike: dict[tuple[float, float, float, float], list[nn.Parameter]] = {}
+        for group in groups:
+            alike.setdefault((float(group["lr"]), *group["betas"], group["eps"]), []).append(group["params"][0])
+        for (rate, beta1, beta2, eps), parameters in alike.items():
+            states = [self.moments(parameter) for parameter in parameters]
+            for parameter, state in zip(parameters, states, strict=True):
+                state["step"] = state["step"].to(parameter.device)
+            first, second, steps = ([state[name] for state in states] for name in (*MOMENTS, "step"))
+            adam(
+                [*parameters], [parameter.grad for parameter in parameters if parameter.grad is not None],
+                first, second, [], steps,
+                fused=True, amsgrad=False, beta1=beta1, beta2=beta2, lr=rate, weight_decay=0.0, eps=eps, maximize=False,
+            )  # fmt: skip
 
     def moments(self, parameter: Tensor, per_row: bool = False) -> dict[str, Tensor]:
         """The state of one parameter, made when it is first asked for."""

@@ -93,7 +93,7 @@ def test_the_window_is_a_normalised_gaussian():
 
 
 def test_a_window_made_in_inference_mode_still_serves_training():
-    module_cache = __import__("gaussian_splatting.losses.ssim", fromlist=["_weights"])._weights
+    module_cache = __import__("gaussian_splatting.losses.ssim", fromlist=["window_weights"]).window_weights
     module_cache.cache_clear()
     first, second = pictures()
     with torch.inference_mode():
