@@ -140,9 +140,9 @@ def blend_block(block: int, tile_x: int, tile_y: int, floats: Array, bits: Array
             inverse_depth += weight * read(floats, record + layout.INVERSE_DEPTH)
             if mask_bits(seen & alive) != 0:
                 contributing |= bit
-            if mask_bits(alive) != alive_bits:  # some pixels are finished by this Gaussian, which no longer counts
-                final = select(before > layout.TRANSMITTANCE_MIN, before, final)
-                alive_bits = mask_bits(alive)
+            # Pixels may be finished by this Gaussian, which no longer counts. No branch foresees which one that is.
+            final = select(before > layout.TRANSMITTANCE_MIN, before, final)
+            alive_bits = mask_bits(alive)
         write(bits, half * BLOCKS + block, contributing)
     store16(floats, state + T, transmittance)
     store16(floats, state + T_FINAL, final)
