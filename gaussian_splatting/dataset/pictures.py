@@ -16,6 +16,7 @@ import torch
 from gaussian_splatting.dataset.decode import MAX_PIXELS
 from gaussian_splatting.dataset.decoder import Decoder
 from gaussian_splatting.dataset.load import Pictures, load_pictures
+from gaussian_splatting.dataset.transfer import Transfer, pinned
 from gaussian_splatting.dataset.view import View
 from gaussian_splatting.errors import SceneError
 
@@ -46,8 +47,8 @@ class PictureLimits:
 class PictureStore:
     """The pictures of `views`, by index. Decoding starts when the first picture is asked for.
 
-    Views are kept in order as far as the budget reaches. On a GPU they are kept there when they fit in half of its free
-    memory, else they stay on the host and are copied when they are needed.
+    Views are kept in order as far as the budget reaches. On a card they are kept there, as bytes, when they fit in half
+    of its free memory. Else they stay in pinned memory, and each is copied while the step before it runs.
     """
 
     def __init__(
@@ -66,8 +67,15 @@ class PictureStore:
         workers = self.limits.workers or min(4, os.cpu_count() or 1)
         self._decoder: Decoder[Pictures] = Decoder(self._decode, workers)
         self._ahead: list[int] = []
+        self._transfer: Transfer | None = None
 
     def __getitem__(self, index: int) -> Pictures:
+        if self._transfer is not None:
+            return self._transfer.take(index, lambda: self._at_home(index))
+        return self._at_home(index).to(self.device)
+
+    def _at_home(self, index: int) -> Pictures:
+        """The pictures of a view where they are kept."""
         pictures = self._kept.get(index)
         if pictures is None:
             keep = self._kept_indices()
@@ -75,11 +83,22 @@ class PictureStore:
             if index in self._ahead:
                 self._ahead.remove(index)
             if index in keep:
-                self._kept[index] = pictures = pictures.to(self._home)
-        return pictures.to(self.device)
+                self._kept[index] = pictures = self._housed(pictures)
+        return pictures
+
+    def _housed(self, pictures: Pictures) -> Pictures:
+        return pictures.to(self._home) if self._transfer is None else pinned(pictures)
 
     def prefetch(self, indices: Iterable[int]) -> None:
-        """Decodes these views in the background unless they are in memory; `limits.ahead` of them at most."""
+        """Decodes these views in the background unless they are in memory; `limits.ahead` of them at most.
+
+        Where pictures are copied to a card for each step, the copy of the first two begins.
+        """
+        indices = list(indices)
+        if self._transfer is not None:
+            for index in indices[:2]:
+                if index in self._kept:
+                    self._transfer.start(index, lambda index=index: self._kept[index], set(indices[:2]))
         keep = self._kept_indices()
         wanted = list(islice((i for i in indices if i not in keep), self.limits.ahead))
         for stale in [i for i in self._ahead if i not in wanted]:
@@ -108,12 +127,18 @@ class PictureStore:
     def to(self, device: Any) -> PictureStore:
         """Moves what is in memory to a device; views decoded later follow."""
         self.device = torch.device(device)
-        on_device = (
-            self.device.type != "cuda" or self._size_of(self._kept_indices()) < _free_cuda_memory(self.device) / 2
-        )
-        self._home = self.device if on_device else torch.device("cpu")
+        self._home, self._transfer = self.device, None
+        if self.device.type == "cuda":
+            size, budget = self._size_of(self._kept_indices()), _free_cuda_memory(self.device) // 2
+            if size >= budget:
+                self._home, self._transfer = torch.device("cpu"), Transfer(self.device)
+            where = "stay there" if self._transfer is None else "stay in pinned memory, and are copied a step ahead"
+            _log.info(
+                "pictures on %s: %.0f MiB, budget %.0f MiB (half of its free memory): they %s",
+                self.device, size / MIB, budget / MIB, where,
+            )  # fmt: skip
         for index, pictures in self._kept.items():
-            self._kept[index] = pictures.to(self._home)
+            self._kept[index] = self._housed(pictures.to("cpu") if self._transfer is not None else pictures)
         return self
 
     def _decode(self, index: int) -> Pictures:
