@@ -45,8 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
     fusion.add_argument("--depth_max", type=positive, help="leave out what is farther from a camera than this")
     fusion.add_argument("--min_views", type=commands.positive_integer, default=2,
         help="views that must have seen a point of the surface (default 2)")  # fmt: skip
-    fusion.add_argument("--min_piece", type=share, default=0.0005, metavar="SHARE",
-        help="drop pieces with fewer triangles than this share of the largest piece (default 0.0005)")  # fmt: skip
+    fusion.add_argument("--min_piece", type=share, default=0.00002, metavar="SHARE",
+        help="drop pieces with fewer triangles than this share of the largest piece (default 0.00002)")  # fmt: skip
     fusion.add_argument("--max_faces", type=commands.positive_integer, help="simplify to about this many triangles")
     parser.add_argument("--overwrite", action="store_true", help="replace a mesh that is there already")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

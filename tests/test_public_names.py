@@ -114,6 +114,7 @@ OPTIONS = {
     "depth_distortion_weight": 0.01,
     "depth_from_iter": 7500,
     "depth_ground_truth_is_inversed": True,
+    "depth_opaque_from": 1.0,
     "depth_l1_weight_final": 0.01,
     "depth_l1_weight_init": 1.0,
     "depth_l1_weight_max_steps": 30000,

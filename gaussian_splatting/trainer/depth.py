@@ -35,6 +35,9 @@ class DepthOptions(Options):
         30_000, "step at which the weight of the depth loss reaches its end", minimum=1, moment=True
     )
     ground_truth_is_inversed: bool = option(True, "depth maps hold inverse depth (disparity), not depth")
+    opaque_from: float = option(
+        1.0, "opacity from which the depth of what is seen counts; 1: what is accumulated", minimum=0.01, maximum=1.0
+    )
 
     def weight(self, step: int) -> float:
         """The weight of the loss at a step: exponential from start to end."""
@@ -60,7 +63,7 @@ class Depth(BaseTrainer):
             return
         given = camera.ground_truth_depth
         error = relative_depth_error(
-            out["invdepth"],
+            inverse_depth_seen(out, self.depth.opaque_from),
             given if self.depth.ground_truth_is_inversed else inverse_of(given),
             camera.ground_truth_depth_mask,
             self.depth.rescale_mode,
@@ -69,3 +72,12 @@ class Depth(BaseTrainer):
             self.depth.resize,
         )
         yield "depth", self.depth.weight(self.curr_step) * error
+
+
+def inverse_depth_seen(out: dict[str, Any], opaque_from: float) -> Tensor:
+    """The accumulated inverse depth [1, H, W], over the opacity where that is at least `opaque_from`.
+
+    With 1 a surface that lacks a little to be opaque comes nearer to make up for it, or fills. With less it is where it
+    is seen; holes still count as far away, and fill.
+    """
+    return out["invdepth"] if opaque_from == 1 else out["invdepth"] / out["alpha"].clamp_min(opaque_from)

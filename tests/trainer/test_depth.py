@@ -10,6 +10,7 @@ import torch
 from gaussian_splatting.camera import Camera
 from gaussian_splatting.losses.depth import relative_depth_error
 from gaussian_splatting.trainer import BaseDepthTrainer, BaseTrainer, DepthOptions
+from gaussian_splatting.trainer.depth import inverse_depth_seen
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
 
@@ -51,6 +52,24 @@ def test_the_term_is_the_weighted_error_of_the_inverse_depth(mode):
         depth_local_relative_stride=2, depth_resize=20, depth_l1_weight_init=0.5, depth_l1_weight_final=0.5,
     )  # fmt: skip
     assert terms(trainer, camera)["depth"] == pytest.approx(0.5 * float(error), rel=1e-4)
+
+
+def test_a_surface_that_is_nearly_opaque_can_count_where_it_is_seen_and_a_hole_as_far_away():
+    alpha = torch.tensor([[[1.0, 0.95, 0.9, 0.45, 0.0]]])
+    out = {"invdepth": alpha / 4, "alpha": alpha}
+    torch.testing.assert_close(inverse_depth_seen(out, 0.9), torch.tensor([[[0.25, 0.25, 0.25, 0.125, 0.0]]]))
+    assert inverse_depth_seen(out, 1.0) is out["invdepth"]
+
+
+def test_the_opacity_from_which_it_counts_is_an_option():
+    camera, model = TinyDataset()[0], tiny_model()
+    with torch.no_grad():
+        seen = inverse_depth_seen(model(camera), 0.5)
+    error = relative_depth_error(seen, camera.ground_truth_depth, camera.ground_truth_depth_mask, "global")
+    trainer = BaseDepthTrainer(
+        model, TinyDataset(), depth_from_iter=1, depth_rescale_mode="global", depth_opaque_from=0.5
+    )
+    assert terms(trainer, camera)["depth"] == pytest.approx(float(error), rel=1e-3)
 
 
 def test_depth_maps_that_hold_depth_are_inverted():
