@@ -191,6 +191,12 @@ def announce(
         say(f"schedules are scaled from {REFERENCE_LENGTH} to {schedule_length} steps (explicit options are not)")
     if views > 1:
         say(f"{views} processes: {views} views in a step, rates times {views**0.5:.3g}, betas to the power {views}")
+    if trainer.model.get_xyz.is_cuda:
+        from gaussian_splatting.runs import card_memory
+
+        device = trainer.model.get_xyz.device
+        for line in card_memory.advice(trainer, cameras, card_memory.free_bytes(device), str(device)):
+            say(line)
 
 
 def write_settings(arguments: argparse.Namespace, trainer: BaseTrainer, folder: RunFolder, iterations: int) -> None:

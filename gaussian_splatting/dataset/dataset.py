@@ -58,6 +58,10 @@ class CameraDataset(ABC):
     def preload(self) -> None:  # noqa: B027
         """Loads what will be kept in memory now, so that a damaged file is named before training and not during it."""
 
+    def bytes_on_device(self) -> int:
+        """Bytes of pictures that stay on the device of the cameras once they are loaded, where that is known."""
+        return 0
+
     def has_mask(self, idx: int) -> bool:
         """Whether the camera has an image mask."""
         camera = self.geometry(idx)
@@ -116,6 +120,7 @@ class ViewDataset(CameraDataset):
         self._points = points
         self._extent: float | None = None
         self._geometry: dict[int, Camera] = {}
+        self._background: tuple[Any, torch.Tensor] | None = None
 
     def to(self, device: Any) -> Self:
         """Moves the cameras and their pictures to a device, and returns the dataset."""
@@ -148,8 +153,14 @@ class ViewDataset(CameraDataset):
         if camera is None:
             camera = self.views[index].camera(self.device, self.load_mask, self.load_depth)
             self._geometry[index] = camera
-        background = torch.tensor(self.bg_color, dtype=torch.float32, device=self.device)
-        return camera._replace(bg_color=background, custom_data=dict(camera.custom_data))
+        key = (self.bg_color, self.device)
+        if self._background is None or self._background[0] != key:
+            self._background = key, torch.tensor(self.bg_color, dtype=torch.float32, device=self.device)
+        return camera._replace(bg_color=self._background[1].clone(), custom_data=dict(camera.custom_data))
+
+    def bytes_on_device(self) -> int:
+        """Bytes of pictures that stay on the device of the cameras once they are loaded."""
+        return self.pictures.bytes_on_device()
 
     def has_mask(self, idx: int) -> bool:
         """Whether the view has an image mask, from a file or from the alpha channel of its picture."""

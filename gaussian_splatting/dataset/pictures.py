@@ -124,6 +124,10 @@ class PictureStore:
                 shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
                 warnings.warn(f"the {what} of {len(names)} views hide everything: {shown}; check them", stacklevel=2)
 
+    def bytes_on_device(self) -> int:
+        """Bytes that will stay on the device once everything within the budget is loaded."""
+        return self._size_of(self._kept_indices()) if self._home == self.device else 0
+
     def to(self, device: Any) -> PictureStore:
         """Moves what is in memory to a device; views decoded later follow."""
         self.device = torch.device(device)

@@ -118,6 +118,10 @@ class TrainableCameraDataset(CameraDataset):
         """Load what will be kept in memory now."""
         self.source.preload()
 
+    def bytes_on_device(self) -> int:
+        """Bytes of pictures that stay on the device."""
+        return self.source.bytes_on_device()
+
     def has_mask(self, idx: int) -> bool:
         """Whether the camera has an image mask."""
         return self.source.has_mask(idx)

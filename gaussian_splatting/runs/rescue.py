@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaussian_splatting.errors import SplatError, TrainingError
+from gaussian_splatting.runs.card_memory import rounded
 
 if TYPE_CHECKING:
     from gaussian_splatting.runs.training import TrainingRun
@@ -27,7 +28,7 @@ def explained(error: Exception, run: TrainingRun) -> Exception:
     if is_out_of_memory(error):
         return TrainingError(
             f"step {step}: out of memory with {num} Gaussians ({_first_line(error)}). {where} "
-            "Use smaller pictures (-r 2), or fewer Gaussians (--max_gaussians)"
+            f"Use smaller pictures (-r 2), or fewer Gaussians (--max_gaussians){_on_a_card(error, num)}"
         )
     if any(word in str(error) for word in _LATE_CUDA_WORDS):
         return TrainingError(
@@ -44,6 +45,16 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(word in text for word in _MEMORY_WORDS)
+
+
+def _on_a_card(error: Exception, num: int) -> str:
+    """What helps besides when it was the memory of a card."""
+    if "CUDA" not in str(error):
+        return ""
+    return (
+        f": --max_gaussians {rounded(num * 4 // 5)} leaves room for a step. Where much is reserved and not allocated, "
+        "set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"
+    )
 
 
 def _rescued(run: TrainingRun) -> tuple[Path | None, str | None]:

@@ -1,0 +1,106 @@
+"""The memory of a card: counted before a run, advised where it is too little, told when it ran out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gaussian_splatting.errors import TrainingError
+from gaussian_splatting.prepare import prepare_dataset
+from gaussian_splatting.runs.card_memory import GIB, PIXEL_BYTES, ROOM, advice, estimate, rounded
+from gaussian_splatting.runs.folder import RunFolder
+from gaussian_splatting.runs.training import TrainingRun
+from gaussian_splatting.trainer.base import BaseTrainer
+from gaussian_splatting.trainer.named import BaseDensificationTrainer
+from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
+
+
+def test_what_is_kept_is_counted_exactly(demo_scene):
+    trainer = BaseDensificationTrainer(tiny_model(), TinyDataset())
+    found = estimate(trainer, TinyDataset())
+    values = 4 * (3 + 3 + 24 + 1 + 3 + 4)  # of SH degree 2
+    statistics = 4 * 3
+    assert found.per_gaussian > 4 * values + statistics
+    assert found.per_gaussian >= 2 * (3 * values + statistics)
+    assert found.step == PIXEL_BYTES * 24 * 32
+    assert found.pictures == 0
+    views = prepare_dataset(demo_scene, resolution=8)
+    camera = views.geometry(0)
+    expected = len(views) * camera.image_height * camera.image_width
+    assert estimate(trainer, views).pictures >= 3 * expected
+
+
+def test_several_processes_need_room_for_what_they_exchange():
+    trainer = BaseTrainer(tiny_model(), TinyDataset())
+    alone = estimate(trainer, TinyDataset()).per_gaussian
+
+    class Two(type(trainer.workers)):
+        size = 2
+
+    trainer.workers = Two()
+    assert estimate(trainer, TinyDataset()).per_gaussian == alone + 2 * 4 * 38
+
+
+def test_room_and_total_agree():
+    found = estimate(BaseTrainer(tiny_model(), TinyDataset()), TinyDataset())
+    room = found.room(GIB)
+    assert found.total(room) < GIB
+    assert found.total(round(room / ROOM) + 2) > GIB
+
+
+def test_a_limit_that_fits_needs_no_advice():
+    trainer = BaseDensificationTrainer(tiny_model(), TinyDataset(), densify_target_upper_bound=90)
+    (line,) = advice(trainer, TinyDataset(), 2 * GIB, "cuda:0")
+    assert line.startswith("memory of cuda:0: 2.0 GiB free; about 0.00 GiB for 60 Gaussians (")
+    assert "room for about 1" in line
+
+
+def test_a_limit_that_does_not_fit_is_told_with_one_that_does():
+    trainer = BaseDensificationTrainer(tiny_model(), TinyDataset())
+    first, second = advice(trainer, TinyDataset(), GIB, "cuda:0")
+    room = rounded(estimate(trainer, TinyDataset()).room(GIB))
+    assert second == (
+        f"the limit (densify_target_upper_bound 10000000) is above that: give --max_gaussians {room} to stay within "
+        "this card"
+    )
+    assert first.endswith(f"room for about {room}")
+
+
+def test_too_many_gaussians_at_the_start_are_a_warning():
+    lines = advice(BaseTrainer(tiny_model(), TinyDataset()), TinyDataset(), 300_000, "cuda:1")
+    assert lines[1].startswith(
+        "warning: 60 Gaussians at the start are more than there is room for; use smaller pictures"
+    )
+
+
+@pytest.mark.parametrize(("number", "expected"), [(0, 0), (7, 7), (99, 99), (1_234_567, 1_200_000), (45_999, 45_000)])
+def test_numbers_are_cut_to_two_digits(number, expected):
+    assert rounded(number) == expected
+
+
+class Full(BaseTrainer):
+    """Its card is full at step 3."""
+
+    def refine(self) -> None:
+        super().refine()
+        if self.curr_step == 3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+
+def test_a_full_card_is_told_with_a_number_that_helps(tmp_path: Path):
+    run = TrainingRun(
+        Full(tiny_model(), TinyDataset()), TinyDataset(), RunFolder(tmp_path / "run"), 9, show_progress=False
+    )
+    with pytest.raises(TrainingError) as caught:
+        run.run()
+    message = str(caught.value)
+    assert message.startswith(
+        "step 3: out of memory with 60 Gaussians (CUDA out of memory. Tried to allocate 2.00 GiB.)"
+    )
+    assert (
+        "Use smaller pictures (-r 2), or fewer Gaussians (--max_gaussians): --max_gaussians 48 leaves room" in message
+    )
+    assert message.endswith("set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True")
+    assert "The last checkpoint is " in message
