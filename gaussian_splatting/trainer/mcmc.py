@@ -22,6 +22,7 @@ from gaussian_splatting.geometry.rotations import build_scaling_rotation
 from gaussian_splatting.losses.regularisers import mean_opacity, mean_scale
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
+from gaussian_splatting.trainer.randomness import normal
 from gaussian_splatting.trainer.relocation import draw_copies, relocated, spread
 from gaussian_splatting.trainer.state import State, per_gaussian
 
@@ -198,7 +199,7 @@ class MCMC(BaseTrainer):
     def _shake(self) -> None:
         """Move centres by noise shaped like the Gaussians: none where they are opaque (equation 9)."""
         model = self.model
-        noise = torch.randn(tuple(model._xyz.shape), generator=self.random("mcmc noise")).to(model._xyz.device)
+        noise = normal(tuple(model._xyz.shape), model._xyz.device, self.seed, self.curr_step, "mcmc noise")
         faint = torch.sigmoid(NOISE_STEEPNESS * (NOISE_OPACITY - model.get_opacity))  # [N, 1]
         strength = self.mcmc.noise_lr * self.schedules["xyz"](self.curr_step)
         factor = build_scaling_rotation(model.get_scaling, model._rotation)  # [N, 3, 3]
