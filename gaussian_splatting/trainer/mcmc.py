@@ -24,6 +24,7 @@ from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.randomness import normal
 from gaussian_splatting.trainer.relocation import draw_copies, relocated, spread
+from gaussian_splatting.trainer.splitting import long_axis_children
 from gaussian_splatting.trainer.state import State, per_gaussian
 
 if TYPE_CHECKING:
@@ -52,9 +53,10 @@ class MCMCOptions(Options):
         "gradient",
         "new Gaussians are copies of those drawn by opacity times screen gradient, or by opacity alone (as published)",
     )
-    copies: Literal["spread", "stack"] = option(
+    copies: Literal["spread", "split", "stack"] = option(
         "spread",
-        "copies of a Gaussian are pieces spread over it (spread), or fainter at its centre (stack, as published)",
+        "copies of a Gaussian are pieces spread over it (spread), its halves along the longest axis where there are "
+        "two (split), or fainter at its centre (stack, as published)",
     )
     min_opacity: float = option(0.005, "opacity up to which a Gaussian is dead and relocated", maximum=0.5)
     noise_lr: float = option(5e5, "strength of the noise, times the position rate")
@@ -160,7 +162,9 @@ class MCMC(BaseTrainer):
         copies = torch.bincount(chosen, minlength=len(opacity)) + 1  # [N]
         fresh = copies[parents] > 1
         rows = parents[fresh]
-        values = {"spread": self._spread, "stack": self._stacked}[self.mcmc.copies](rows, copies[rows])
+        values = {"split": self._split, "spread": self._spread, "stack": self._stacked}[self.mcmc.copies](
+            rows, copies[rows]
+        )
         self.model.change_rows(parents, fresh, values)
         self.pulled.clear()
 
@@ -176,6 +180,16 @@ class MCMC(BaseTrainer):
         """The mean screen gradient of every Gaussian [N]; ones when no view has shown any."""
         mean = self.pulled.gradient / self.pulled.views.clamp_min(1)
         return mean if bool((mean > 0).any()) else torch.ones_like(mean)
+
+    def _split(self, rows: Tensor, copies: Tensor) -> dict[str, Tensor]:
+        """Values of pieces [M] of the Gaussians at `rows`: both halves, or spread where there are more than two."""
+        values = self._spread(rows, copies) | {"opacity": self.model._opacity[rows].clone()}
+        order = rows.sort(stable=True).indices
+        first, second = order[copies[order] == 2].view(-1, 2).unbind(dim=1)
+        halves = long_axis_children(self.model, rows[first])
+        for name, value in values.items():
+            value[torch.cat((first, second))] = halves[name]
+        return values
 
     def _spread(self, rows: Tensor, copies: Tensor) -> dict[str, Tensor]:
         """Values of pieces [M] of the Gaussians at `rows`, with that many pieces each."""

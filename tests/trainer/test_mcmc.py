@@ -17,6 +17,7 @@ from gaussian_splatting.trainer import (
     BaseTrainer,
     compose,
 )
+from gaussian_splatting.trainer.splitting import long_axis_children
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
 EVERY_STEP = {"mcmc_from_iter": 0, "mcmc_interval": 1, "mcmc_growth": 0.05}
@@ -171,7 +172,7 @@ def test_relocated_gaussians_start_with_zero_moments():
     assert (moments[~shared] != 0).any()
 
 
-@pytest.mark.parametrize(("copies", "limit"), [("stack", 0.01), ("spread", 0.03)])
+@pytest.mark.parametrize(("copies", "limit"), [("stack", 0.01), ("spread", 0.03), ("split", 0.03)])
 def test_the_picture_survives_a_relocation(copies, limit):
     trainer = make_trainer(torch.full((60,), 0.3), mcmc_growth=0.2, mcmc_copies=copies)
     camera = TinyDataset()[0]
@@ -184,7 +185,7 @@ def test_the_picture_survives_a_relocation(copies, limit):
 
 
 def test_spread_copies_lie_apart_and_are_smaller_and_as_opaque():
-    trainer = make_trainer(torch.full((60,), 0.6), mcmc_growth=0.5)
+    trainer = make_trainer(torch.full((60,), 0.6), mcmc_growth=0.5, mcmc_copies="spread")
     before = {name: rows.detach().clone() for name, rows in trainer.model.rows().items()}
     refine(trainer)
     centres = trainer.model.get_xyz.detach()
@@ -196,6 +197,25 @@ def test_spread_copies_lie_apart_and_are_smaller_and_as_opaque():
     assert (shrunk <= -0.5 * math.log(2) + 1e-5).all()
     assert torch.equal(trainer.model._scaling[:60][~moved], before["scaling"][~moved])
     torch.testing.assert_close(trainer.model.get_opacity, torch.full((90, 1), 0.6))
+
+
+def test_two_copies_are_the_halves_and_more_are_spread():
+    trainer = make_trainer(torch.full((60,), 0.6), mcmc_growth=0.5, mcmc_copies="split")
+    before = {name: rows.detach().clone() for name, rows in trainer.model.rows().items()}
+    halves = long_axis_children(trainer.model, torch.arange(60))
+    refine(trainer)
+    centres, opacity = trainer.model.get_xyz.detach(), trainer.model.get_opacity[:, 0].detach()
+    old = at_one_place(centres, before["xyz"]).any(dim=1)
+    one, other = (at_one_place(centres, side) for side in halves["xyz"].detach().view(2, 60, 3))
+    assert torch.equal(one.any(dim=0), other.any(dim=0)), "both halves or none"
+    half = one.any(dim=1) | other.any(dim=1)
+    assert half.sum() > 20
+    scaling = trainer.model._scaling.detach()
+    torch.testing.assert_close(scaling[half], halves["scaling"].detach()[:60][(one | other)[half].int().argmax(dim=1)])
+    torch.testing.assert_close(opacity[half], torch.full_like(opacity[half], 0.48))
+    spread = ~old & ~half
+    assert spread.sum() >= 3
+    torch.testing.assert_close(opacity[~half], torch.full_like(opacity[~half], 0.6))
 
 
 def test_noise_moves_the_faint_and_spares_the_opaque():
