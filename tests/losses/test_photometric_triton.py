@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from packaging.version import Version
 
+from gaussian_splatting.environment import version_of
 from gaussian_splatting.losses import photometric_triton
 
 ROOT = Path(__file__).resolve().parents[2]
-needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
+FOUND = version_of("triton")
+needs_triton = pytest.mark.skipif(FOUND is None or Version(FOUND) < Version("3.2"), reason="needs Triton 3.2")
 
 INTERPRETED = """
 import json, torch
