@@ -4,8 +4,9 @@
 
 bare: render, L1 + SSIM, backward and one fused Adam per parameter, with nothing around them. ours: `BaseTrainer.step`.
 example: activated parameters, one Adam each, SSIM from PyTorch and `loss.item()` every step. All three render the same
-Gaussians through the same backend and take the same picture. Times are medians of device time in milliseconds; memory
-is the peak that PyTorch allocated. `--device cpu` runs the same code without a card.
+Gaussians through the same backend and take the same picture. The loss is timed alone, too, forward and backward, fused
+and by PyTorch. Times are medians of device time in milliseconds; memory is the peak that PyTorch allocated. `--device
+cpu` runs the same code without a card.
 """
 
 from __future__ import annotations
@@ -131,6 +132,22 @@ def example_step(scene: bench_scenes.BenchScene, device: str) -> Step:
     return step
 
 
+def loss_step(scene: bench_scenes.BenchScene, device: str, *, fused: bool) -> Step:
+    """The loss alone, forward and backward: as the trainer computes it, or by PyTorch's operations."""
+    target = camera_of(scene, device).ground_truth_image
+    assert target is not None
+    render = target.flip(2).contiguous().requires_grad_()
+
+    def step() -> None:
+        if fused:
+            loss = photometric_terms(render, target, LAMBDA_DSSIM)[0]
+        else:
+            loss = (1 - LAMBDA_DSSIM) * l1_loss(render, target) + LAMBDA_DSSIM * (1 - ssim(render, target))
+        torch.autograd.grad(loss, render)
+
+    return step
+
+
 def milliseconds(step: Step, device: str) -> float:
     """The time of one call, by device events where there are any."""
     if device != "cuda":
@@ -150,11 +167,12 @@ def measure(num: int, width: int, height: int, device: str, repeats: int) -> dic
     scene = bench_scenes.synthetic(num, width, height)
     stages = bare_steps(scene, device)
     sides = {"ours_ms": our_step(scene, device), "example_ms": example_step(scene, device)}
-    rows: dict[str, list[float]] = {name: [] for name in (*stages, *sides)}
+    losses = {f"{name}_loss_ms": loss_step(scene, device, fused=name == "fused") for name in ("fused", "torch")}
+    rows: dict[str, list[float]] = {name: [] for name in (*stages, *sides, *losses)}
     memory: dict[str, int] = {}
     before = 0
     for turn in range(WARM_UP + repeats):
-        for name, step in (*stages.items(), *sides.items()):
+        for name, step in (*stages.items(), *sides.items(), *losses.items()):
             if device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
                 before = torch.cuda.memory_allocated()

@@ -16,6 +16,7 @@ def test_all_sides_are_measured_and_written(monkeypatch, tmp_path, capsys):
     (row,) = json.loads((tmp_path / "bench.json").read_text())["rows"]
     assert row["bare_ms"] == pytest.approx(sum(row[f"{s}_ms"] for s in ("forward", "loss", "backward", "adam")))
     assert row["ours_over_bare"] == pytest.approx(row["ours_ms"] / row["bare_ms"])
+    assert min(row["fused_loss_ms"], row["torch_loss_ms"]) > 0
     assert "example_over_ours" in capsys.readouterr().out
 
 
