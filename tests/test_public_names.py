@@ -128,7 +128,7 @@ OPTIONS = {
     "mask_mode": "none",
     "mcmc_births": "gradient",
     "mcmc_cap_max": 1000000,
-    "mcmc_copies": "spread",
+    "mcmc_copies": "split",
     "mcmc_from_iter": 500,
     "mcmc_growth": None,
     "mcmc_init_opacity": 0.5,

@@ -53,10 +53,10 @@ class MCMCOptions(Options):
         "gradient",
         "new Gaussians are copies of those drawn by opacity times screen gradient, or by opacity alone (as published)",
     )
-    copies: Literal["spread", "split", "stack"] = option(
-        "spread",
-        "copies of a Gaussian are pieces spread over it (spread), its halves along the longest axis where there are "
-        "two (split), or fainter at its centre (stack, as published)",
+    copies: Literal["split", "spread", "stack"] = option(
+        "split",
+        "copies of a Gaussian are its halves along the longest axis where there are two (split), pieces spread over it "
+        "(spread), or fainter at its centre (stack, as published)",
     )
     min_opacity: float = option(0.005, "opacity up to which a Gaussian is dead and relocated", maximum=0.5)
     noise_lr: float = option(5e5, "strength of the noise, times the position rate")
