@@ -15,7 +15,7 @@ import torch
 from gaussian_splatting.dataset.colmap.start import FEWEST_POINTS, Startable, colmap_init, random_box
 from gaussian_splatting.dataset.dataset import CameraDataset
 from gaussian_splatting.dataset.scenes import Scene, find_scene, open_scene, scene_points
-from gaussian_splatting.dataset.start_hull import points_inside, silhouettes
+from gaussian_splatting.dataset.start_hull import outlooks, points_inside
 from gaussian_splatting.errors import SceneError
 from gaussian_splatting.io.ply import read_point_cloud
 from gaussian_splatting.io.ply_rows import PlyBody
@@ -74,7 +74,8 @@ def start_gaussians(
 
     "points" takes the sparse points of the scene, and random ones with a warning when there are too few. "random:N"
     draws N grey points in a box around the cameras and what they look at; in the cube of 1.3 for NeRF-synthetic scenes.
-    Where pictures have an alpha channel that lays them over the background, the points lie inside the silhouettes.
+    At least three views see each; where pictures have an alpha channel that lays them over the background, the points
+    lie inside the silhouettes.
     "depth:N" draws N pixels of the depth maps and puts points there, see `depth_points`. `cameras` are the views to use
     for that (all views of the scene by default), so that held-out views stay unseen.
     """
@@ -114,7 +115,7 @@ def _start_at_random(model: Model, scene: Scene, count: int, seed: int, cameras:
     else:
         geometry = [cameras.geometry(index) for index in range(len(cameras))]
         low, high = random_box([(_numpy(camera.R), _numpy(camera.T)) for camera in geometry])
-    views = silhouettes(cameras)
+    views = outlooks(cameras)
     points, said = points_inside(lambda random, num: random.uniform(low, high, (num, 3)), count, seed, views)
     corners = (np.array2string(corner, precision=3) for corner in (low, high))
     log.info("starting from %d random points in the box from %s to %s (seed %d)%s", count, *corners, seed, said)

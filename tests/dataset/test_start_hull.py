@@ -11,7 +11,7 @@ from transforms_scenes import frame, write_rgba, write_scene
 
 from gaussian_splatting.dataset.scenes import open_scene
 from gaussian_splatting.dataset.start import start_gaussians
-from gaussian_splatting.dataset.start_hull import MOST_DRAWS, points_inside, silhouettes
+from gaussian_splatting.dataset.start_hull import FEWEST_VIEWS, MOST_DRAWS, outlooks, points_inside
 from gaussian_splatting.gaussian_model import GaussianModel
 
 SIZE, ANGLE, DISTANCE, RADIUS = 64, 1.0, 3.0, 0.5
@@ -53,34 +53,46 @@ def test_points_lie_inside_all_silhouettes_and_fill_the_ball(tmp_path: Path, cap
     assert not np.array_equal(points, started(root, init="random:3000", seed=3))
 
 
-def test_points_that_no_view_sees_are_kept(tmp_path: Path) -> None:
-    """Behind all cameras and outside all pictures nothing is known."""
-    (view, *_) = silhouettes(open_scene(ball_scene(tmp_path), load_depth=False))
+def test_what_a_view_sees_and_where_it_sees_nothing(tmp_path: Path) -> None:
+    (view, *_) = outlooks(open_scene(ball_scene(tmp_path), load_depth=False))
     points = np.array([[0.0, 0.0, 0.0], [0.0, 0.9, 0.0], [0.0, 50.0, 0.0], [4.0, 0.0, 0.0]])
-    np.testing.assert_array_equal(view.empty(points), [False, True, False, False])
+    seen, empty = view.look(points)
+    np.testing.assert_array_equal(seen, [True, True, False, False])
+    np.testing.assert_array_equal(empty, [False, True, False, False])
 
 
 def test_only_the_given_views_tell(tmp_path: Path) -> None:
     root = ball_scene(tmp_path)
-    assert len(silhouettes(open_scene(root, "all"))) == 4
-    assert len(silhouettes(open_scene(root, "train"))) == 3
+    assert len(outlooks(open_scene(root, "all"))) == 4
+    assert len(outlooks(open_scene(root, "train"))) == 3
 
 
-def test_pictures_that_tell_nothing_leave_the_plain_draw(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    opaque = write_scene(tmp_path / "opaque", shared={"camera_angle_x": ANGLE})
+def test_pictures_without_silhouettes_ask_only_to_be_seen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    opaque = write_scene(tmp_path / "opaque", NAMES, shared={"camera_angle_x": ANGLE}, size=(SIZE, SIZE))
     hidden = ball_scene(tmp_path / "hidden", alpha="none")
     masked = open_scene(ball_scene(tmp_path / "masked"), alpha="mask")
     with caplog.at_level("INFO"):
-        expected = started(opaque, init="random:200")
-        np.testing.assert_array_equal(expected, started(hidden, init="random:200"))
-        np.testing.assert_array_equal(expected, started(tmp_path / "masked", init="random:200", cameras=masked))
-    expected_draw = np.random.default_rng(0).uniform(-1.3, 1.3, (200, 3))
-    np.testing.assert_array_equal(expected, expected_draw.astype(np.float32))
+        expected = started(opaque, init="random:2000")
+        np.testing.assert_array_equal(expected, started(hidden, init="random:2000"))
+        np.testing.assert_array_equal(expected, started(tmp_path / "masked", init="random:2000", cameras=masked))
     assert "silhouettes" not in caplog.text
+    assert "where 3 or more views see them" in caplog.text
+    assert np.linalg.norm(expected, axis=1).max() > 1.3
+    counts = sum(view.look(expected.astype(np.float64))[0].astype(int) for view in outlooks(open_scene(opaque)))
+    assert np.min(counts) >= FEWEST_VIEWS
+    plain = np.random.default_rng(0).uniform(-1.3, 1.3, (2000, 3))
+    assert np.min(sum(view.look(plain)[0].astype(int) for view in outlooks(open_scene(opaque)))) < FEWEST_VIEWS
+
+
+def test_a_scene_of_one_view_asks_for_that(tmp_path: Path) -> None:
+    (view, *_) = outlooks(open_scene(write_scene(tmp_path, NAMES, shared={"camera_angle_x": ANGLE}, size=(SIZE, SIZE))))
+    points, said = points_inside(lambda random, num: random.uniform(-9, 9, (num, 3)), 50, 0, [view])
+    assert view.look(points)[0].all()
+    assert "where 1 or more views see them" in said
 
 
 def test_what_too_many_draws_do_not_find_is_made_up(tmp_path: Path) -> None:
-    views = silhouettes(open_scene(ball_scene(tmp_path), load_depth=False))
+    views = outlooks(open_scene(ball_scene(tmp_path), load_depth=False))
     draws = 0
 
     def mostly_outside(random: np.random.Generator, num: int) -> np.ndarray:
