@@ -28,7 +28,7 @@ def along_rows(
     square_x = tl.zeros((BLOCK,), tl.float32)
     square_y = tl.zeros((BLOCK,), tl.float32)
     product = tl.zeros((BLOCK,), tl.float32)
-    for tap in tl.static_range(WINDOW):
+    for tap in tl.static_range(WINDOW):  # pyright: ignore[reportGeneralTypeIssues]
         place = columns + (tap - WINDOW // 2)
         inside = (place >= 0) & (place < width)
         weight = tl.load(weights + tap)
@@ -63,7 +63,7 @@ def along_columns(
     square_x = tl.zeros((BLOCK,), tl.float32)
     square_y = tl.zeros((BLOCK,), tl.float32)
     product = tl.zeros((BLOCK,), tl.float32)
-    for tap in tl.static_range(WINDOW):
+    for tap in tl.static_range(WINDOW):  # pyright: ignore[reportGeneralTypeIssues]
         place = line + (tap - WINDOW // 2) + tl.zeros((BLOCK,), tl.int32)
         there = inside & (place >= 0) & (place < height)
         weight = tl.load(weights + tap)
@@ -100,7 +100,7 @@ def slopes_along_rows(slopes, weights, maps, width, plane, WINDOW: tl.constexpr,
     first = tl.zeros((BLOCK,), tl.float32)
     second = tl.zeros((BLOCK,), tl.float32)
     third = tl.zeros((BLOCK,), tl.float32)
-    for tap in tl.static_range(WINDOW):
+    for tap in tl.static_range(WINDOW):  # pyright: ignore[reportGeneralTypeIssues]
         place = columns + (tap - WINDOW // 2)
         inside = (place >= 0) & (place < width)
         weight = tl.load(weights + tap)
@@ -128,7 +128,7 @@ def gradient_along_columns(
     first = tl.zeros((BLOCK,), tl.float32)
     second = tl.zeros((BLOCK,), tl.float32)
     third = tl.zeros((BLOCK,), tl.float32)
-    for tap in tl.static_range(WINDOW):
+    for tap in tl.static_range(WINDOW):  # pyright: ignore[reportGeneralTypeIssues]
         place = line + (tap - WINDOW // 2) + tl.zeros((BLOCK,), tl.int32)
         there = inside & (place >= 0) & (place < height)
         weight = tl.load(weights + tap)
