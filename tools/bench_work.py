@@ -14,7 +14,7 @@ import torch
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterView
 from gaussian_splatting.rasterizer.cpu import frame as frames
 from gaussian_splatting.rasterizer.cpu import function, layout
-from gaussian_splatting.rasterizer.cpu.arguments import Images
+from gaussian_splatting.rasterizer.cpu.arguments import Images, TileLists
 from gaussian_splatting.rasterizer.cpu.frame_backward import entry_gradients
 from gaussian_splatting.rasterizer.cpu.jit import kernel
 from gaussian_splatting.rasterizer.cpu.settings import RenderSettings
@@ -91,7 +91,7 @@ def measure_work(parameters: GaussianParameters, view: RasterView, repeats: int)
     gradients = Images(*(np.full_like(image, 1e-3) for image in images[:2]), *[function.NO_FLOATS] * (len(images) - 2))
     forward = processor_seconds(lambda: frames._blend(frame), repeats)
     backward = processor_seconds(lambda: entry_gradients(frame, images, gradients, absolute_too=False), repeats)
-    pairs = layout.LANES * int(np.unpackbits(frame.lists.blocks.view(np.uint8)).sum())
+    pairs = layout.LANES * contributing_blocks(frame.lists)
     return Work(
         visible=int(frame.projection.counts.sum()),
         entries=frame.lists.slots.size,
@@ -102,6 +102,14 @@ def measure_work(parameters: GaussianParameters, view: RasterView, repeats: int)
         blend_gflops=FORWARD_FLOP * pairs / forward / 1e9,
         blend_backward_gflops=BACKWARD_FLOP * pairs / backward / 1e9,
     )
+
+
+def contributing_blocks(lists: TileLists) -> int:
+    """Blocks to which Gaussians contribute; entries that were not looked at hold what was there before."""
+    places = np.arange(lists.blocks.size)
+    tiles = np.repeat(np.arange(lists.used.size), np.diff(lists.offsets))
+    looked_at = lists.blocks[places < (lists.offsets[:-1] + lists.used)[tiles]]
+    return int(np.unpackbits(looked_at.view(np.uint8)).sum())
 
 
 @torch.no_grad()
