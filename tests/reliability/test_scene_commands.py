@@ -167,10 +167,12 @@ def test_ten_million_points_are_read_within_their_size(tmp_path: Path) -> None:
     (tmp_path / "points3D.bin").write_bytes(struct.pack("<Q", 10**7) + rows.tobytes())
     size = (tmp_path / "points3D.bin").stat().st_size
     del rows
-    with bounded_memory(size + MEMORY_ABOVE_FILE):
+    values, places = 10**7 * (8 + 24 + 3 + 8), 10**7 * (8 + 8)  # what is returned; where each begins, and ids in order
+    with bounded_memory(size + values + places + MEMORY_ABOVE_FILE):
         points = read_points(tmp_path)
     assert points is not None
     assert len(points) == 10**7
+    assert sum(array.nbytes for array in (points.ids, points.xyz, points.rgb, points.error)) == values
 
 
 # B4

@@ -25,6 +25,7 @@ _ROW = np.dtype([("id", "<u8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "
 _TRACK_LENGTH = struct.Struct("<Q")
 _SMALLEST_POINT = _ROW.itemsize + _TRACK_LENGTH.size
 _TRACK_ENTRY_SIZE = 8  # image id, observation index
+_ROWS_AT_ONCE = 1 << 18  # so that the values are not held twice
 
 
 def parse_points_binary(reader: Reader) -> ColmapPoints:
@@ -32,16 +33,19 @@ def parse_points_binary(reader: Reader) -> ColmapPoints:
     number = reader.count(_SMALLEST_POINT, "points")
     offsets = reader.scan(number, _ROW.itemsize, _TRACK_ENTRY_SIZE, "points", "views of a point")
     reader.finish()
-    rows = reader.bytes_at(offsets, _ROW.itemsize).view(_ROW)[:, 0]
-    ids = rows["id"].astype(np.uint64)
+    ids, error = np.empty(number, np.uint64), np.empty(number, np.float64)
+    xyz, rgb = np.empty((number, 3), np.float64), np.empty((number, 3), np.uint8)
+    for low in range(0, number, _ROWS_AT_ONCE):
+        part = slice(low, low + _ROWS_AT_ONCE)
+        rows = reader.bytes_at(offsets[part], _ROW.itemsize).view(_ROW)[:, 0]
+        ids[part], xyz[part], rgb[part], error[part] = rows["id"], rows["xyz"], rows["rgb"], rows["error"]
     twice = _repeated(ids)
     if twice is not None:
         first, second = np.flatnonzero(ids == twice)[:2]
         raise reader.error(
             "points of different ids", f"point {twice} at byte {offsets[first]} too", offset=int(offsets[second])
         )
-    xyz, error = np.ascontiguousarray(rows["xyz"], np.float64), rows["error"].astype(np.float64)
-    return _without_not_finite(ColmapPoints(ids, xyz, np.ascontiguousarray(rows["rgb"]), error), reader.path)
+    return _without_not_finite(ColmapPoints(ids, xyz, rgb, error), reader.path)
 
 
 def parse_points_text(data: bytes, path: PathLike) -> ColmapPoints:
