@@ -57,7 +57,7 @@ class JSONCameraDataset(ViewDataset):
         require_reduction(resolution, image_scale)
         content = read_json(self.path, "cameras")
         views = _views(content, None if root is None else Path(root), load_mask, load_depth, limits)
-        chosen = sorted(split_indices([view.name for view in views], split, llffhold))
+        chosen = sorted(split_indices([view.name for view in views], split, llffhold, where=self.path))
         sizes = [reduced_size((views[index].width, views[index].height), resolution, image_scale) for index in chosen]
         views = [views[index].resized(*size) for index, size in zip(chosen, sizes, strict=True)]
         super().__init__(views, load_mask, load_depth, limits)

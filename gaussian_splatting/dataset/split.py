@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike, fspath
 from typing import Literal
 
 from gaussian_splatting.errors import SceneError
@@ -10,10 +11,13 @@ from gaussian_splatting.errors import SceneError
 Split = Literal["all", "train", "test"]
 
 
-def split_indices(names: Sequence[str], split: Split = "all", llffhold: int = 8) -> list[int]:
+def split_indices(
+    names: Sequence[str], split: Split = "all", llffhold: int = 8, *, where: PathLike[str] | None = None
+) -> list[int]:
     """The positions of `names` that belong to a split, in the order of the names.
 
     Every `llffhold`-th name in sorted order, the first included, is a test view (Mip-NeRF 360's convention).
+    Raises SceneError when none belong to it; the message names `where` the views are from.
     """
     require_split(split, llffhold)
     order = sorted(range(len(names)), key=lambda index: names[index])
@@ -21,7 +25,8 @@ def split_indices(names: Sequence[str], split: Split = "all", llffhold: int = 8)
         return order
     chosen = [index for position, index in enumerate(order) if (position % llffhold == 0) == (split == "test")]
     if not chosen:
-        raise SceneError(f"the {split} split of {len(names)} views is empty; use split='all'")
+        place = "" if where is None else f"{fspath(where)}: "
+        raise SceneError(f"{place}the {split} split of {len(names)} views is empty; use split='all'")
     return chosen
 
 

@@ -53,6 +53,7 @@ PLACES = (
     r"nested too deeply",
     r"no (frames|cameras) in it",
     r"its lists leave no frame",
+    r"the train split of \d+ views is empty",
     r"pictures of the model are not there",
     r"view '.*': ",
     r"\.png: ",

@@ -84,9 +84,9 @@ class ColmapCameraDataset(ViewDataset):
             max_pixels=limits.max_pixels,
             alpha=alpha,
         )
-        views = read_colmap_views(colmap_folder, choices, images=images, depths=depths, allow_links=allow_links)
-        chosen = split_indices([view.name for view in views], split, llffhold)
         self.colmap_folder = Path(colmap_folder)
+        views = read_colmap_views(colmap_folder, choices, images=images, depths=depths, allow_links=allow_links)
+        chosen = split_indices([view.name for view in views], split, llffhold, where=self.colmap_folder)
         super().__init__([views[index] for index in chosen], load_mask, load_depth, limits)
 
     @property

@@ -89,7 +89,7 @@ class TransformsCameraDataset(ViewDataset):
         require_split(split, llffhold)
         parts, decided = frames_of_split(self.path, split)
         views = [view for part in parts for view in _Reader(part, choices, depth_unit, world, allow_links).views()]
-        order = split_indices([view.name for view in views], "all" if decided else split, llffhold)
+        order = split_indices([view.name for view in views], "all" if decided else split, llffhold, where=self.path)
         super().__init__([views[index] for index in order], load_mask, load_depth, limits)
 
     def scene_extent(self) -> float:
