@@ -13,8 +13,8 @@ from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.budget_size import budget_of
+from gaussian_splatting.trainer.screen_gradients import ScreenGradients
 from gaussian_splatting.trainer.splitting import long_axis_children
-from gaussian_splatting.trainer.state import State, per_gaussian
 from gaussian_splatting.trainer.view_scores import contributions, error_scores, some_views
 
 if TYPE_CHECKING:
@@ -51,13 +51,9 @@ class BudgetOptions(Options):
 
 
 @dataclass
-class BudgetStatistics(State):
+class BudgetStatistics(ScreenGradients):
     """What the views showed of every Gaussian since the last refinement."""
 
-    gradient: Tensor = per_gaussian()
-    """Sum over views of the length of the screen gradient."""
-    views: Tensor = per_gaussian()
-    """Number of views in which it was visible."""
     start_count: int = 0
     """Number of Gaussians at the start of the run."""
     final_count: int = 0
@@ -93,8 +89,7 @@ class Budget(BaseTrainer):
         super().after_backward(out, camera)
         if self.curr_step > self.budget.until_iter:
             return
-        self.seen.gradient += out["get_viewspace_grad"](out).norm(dim=1)
-        self.seen.views += out["radii"] > 0
+        self.seen.gather(out)
 
     @torch.no_grad()
     def refine(self) -> None:
@@ -139,7 +134,7 @@ class Budget(BaseTrainer):
 
     def score(self) -> Tensor:
         """How much every Gaussian asks to be split [N]."""
-        gradient = self.seen.gradient / self.seen.views.clamp_min(1)
+        gradient = self.seen.mean()
         if self.budget.score == "gradient" or self.dataset is None:
             return gradient
         error = self.workers.same(error_scores(self.model, self.dataset, self._views("errors")))

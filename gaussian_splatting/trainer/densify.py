@@ -12,7 +12,8 @@ from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.geometry.rotations import build_rotation
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
-from gaussian_splatting.trainer.state import State, per_gaussian
+from gaussian_splatting.trainer.screen_gradients import ScreenGradients
+from gaussian_splatting.trainer.state import per_gaussian
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
@@ -53,13 +54,9 @@ class PruneOptions(Options):
 
 
 @dataclass
-class ScreenStatistics(State):
+class ScreenStatistics(ScreenGradients):
     """What the screen showed of every Gaussian since the last densification."""
 
-    gradient: Tensor = per_gaussian()
-    """Sum over views of the length of the screen gradient."""
-    views: Tensor = per_gaussian()
-    """Number of views in which it was visible."""
     radius: Tensor = per_gaussian(dtype=torch.int32)
     """Largest screen radius in pixels."""
 
@@ -77,8 +74,7 @@ class Densify(BaseTrainer):
         super().after_backward(out, camera)
         if self.curr_step > max(self.densify.until_iter, self.prune.until_iter):
             return
-        self.screen.gradient += out["get_viewspace_grad"](out).norm(dim=1)
-        self.screen.views += out["radii"] > 0
+        self.screen.gather(out)
         torch.maximum(self.screen.radius, out["radii"].to(torch.int32), out=self.screen.radius)
 
     @torch.no_grad()
@@ -106,7 +102,7 @@ class Densify(BaseTrainer):
             return nothing, nothing
         largest = self.model.get_scaling.amax(dim=1)
         too_big = largest > self.densify.percent_too_big * self.scene_extent
-        chosen = self._within_bounds(self.screen.gradient / self.screen.views.clamp_min(1), too_big)
+        chosen = self._within_bounds(self.screen.mean(), too_big)
         small = largest <= self.densify.percent_dense * self.scene_extent
         return chosen & small & ~too_big, chosen & (~small | too_big)
 

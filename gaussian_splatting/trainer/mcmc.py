@@ -24,8 +24,8 @@ from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.randomness import normal
 from gaussian_splatting.trainer.relocation import draw_copies, relocated, spread
+from gaussian_splatting.trainer.screen_gradients import ScreenGradients
 from gaussian_splatting.trainer.splitting import long_axis_children
-from gaussian_splatting.trainer.state import State, per_gaussian
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
@@ -68,16 +68,6 @@ class MCMCOptions(Options):
     init_scale: float | None = option(None, "factor on all scales at the start; none: as they are", minimum=1e-6)
 
 
-@dataclass
-class ScreenGradients(State):
-    """What the screen showed of every Gaussian since the last relocation."""
-
-    gradient: Tensor = per_gaussian()
-    """Sum over views of the length of the screen gradient."""
-    views: Tensor = per_gaussian()
-    """Number of views in which it was visible."""
-
-
 class MCMC(BaseTrainer):
     """Adds relocation, growth to a cap, noise and regularisers of 3DGS-MCMC."""
 
@@ -113,8 +103,7 @@ class MCMC(BaseTrainer):
         """Gather the screen gradients of the visible Gaussians."""
         super().after_backward(out, camera)
         if self.mcmc.births == "gradient" and self.curr_step < self.mcmc.until_iter:
-            self.pulled.gradient += out["get_viewspace_grad"](out).norm(dim=1)
-            self.pulled.views += out["radii"] > 0
+            self.pulled.gather(out)
 
     @torch.no_grad()
     def refine(self) -> None:
@@ -178,7 +167,7 @@ class MCMC(BaseTrainer):
 
     def _pull(self) -> Tensor:
         """The mean screen gradient of every Gaussian [N]; ones when no view has shown any."""
-        mean = self.pulled.gradient / self.pulled.views.clamp_min(1)
+        mean = self.pulled.mean()
         return mean if bool((mean > 0).any()) else torch.ones_like(mean)
 
     def _split(self, rows: Tensor, copies: Tensor) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from zygote import Zygote
 
 from gaussian_splatting.rasterizer import cpu
 
@@ -19,3 +20,11 @@ def one_thread() -> Iterator[None]:
     yield
     torch.set_num_threads(before)
     cpu.set_num_threads(kernels)
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    """One that forks for all tests of a module."""
+    found = Zygote()
+    yield found
+    found.close()

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,6 @@ SETTINGS = [
     "--prune_interval", "10", "--prune_from_iter", "15", "--eval",
 ]  # fmt: skip
 PLY = f"point_cloud/iteration_{STEPS}/point_cloud.ply"
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    found = Zygote()
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="module")

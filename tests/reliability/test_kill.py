@@ -9,7 +9,6 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,6 @@ SETTINGS = [
     "--densify_interval", "10", "--densify_from_iter", "5", "--prune_interval", "10", "--prune_from_iter", "15",
     "--eval", "--quiet",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    found = Zygote()
-    yield found
-    found.close()
 
 
 class Bench:

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,6 @@ DENSIFY = [
     "--mode", "densify", "--densify_interval", "6", "--densify_from_iter", "3", "--prune_interval", "6",
     "--prune_from_iter", "7", "--densify_target_lower_bound", "200",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    found = Zygote()
-    yield found
-    found.close()
 
 
 class Bench:
