@@ -133,6 +133,7 @@ class GaussianModel(GaussianRows):
             antialiased=self.antialiasing,
             absgrad=self.absolute_gradients,
             scale_modifier=self.scale_modifier,
+            eps2d=camera.custom_data.get("eps2d", RasterView.eps2d),
         )
 
     def outputs(self, output: RasterOutput, camera: Camera) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gaussian_splatting.camera import ZFAR, ZNEAR, Camera
 from gaussian_splatting.geometry.projection import focal2fov, projection_from_K
+from gaussian_splatting.rasterizer.contract import RasterView
 
 
 class Pyramid:
@@ -45,7 +46,11 @@ def _key(camera: Camera) -> tuple[str | None, ...]:
 
 
 def reduced_geometry(camera: Camera, factor: int) -> Camera:
-    """The camera without pictures at a size divided by `factor`. Its pose is left as it is."""
+    """The camera without pictures at a size divided by `factor`. Its pose is left as it is.
+
+    What blurs a Gaussian on its screen is what does so in the full picture, plus the mean over squares of `factor`
+    pixels: the same Gaussians then give the same picture at every size, but for its sharpness.
+    """
     height, width = camera.image_height // factor, camera.image_width // factor
     K = camera.K.clone()
     K[:2] /= factor
@@ -58,7 +63,19 @@ def reduced_geometry(camera: Camera, factor: int) -> Camera:
         K=K,
         projection_matrix=projection,
         full_proj_transform=camera.world_view_transform @ projection,
+        custom_data={
+            **camera.custom_data,
+            "eps2d": reduced_blur(camera.custom_data.get("eps2d", RasterView.eps2d), factor),
+        },
     )
+
+
+def reduced_blur(variance: float, factor: int) -> float:
+    """The variance of a blur of `variance` [pixels^2] that is averaged over squares of `factor` pixels, in squares^2.
+
+    A square that is `factor` pixels wide and made of pixels has (factor^2 - 1) / 12 more variance than one pixel.
+    """
+    return (variance + (factor**2 - 1) / 12) / factor**2
 
 
 def reduced_pictures(camera: Camera, factor: int) -> dict[str, Tensor]:
