@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gaussian_splatting.gaussian_rows import ATTRIBUTES, GaussianRows
+from gaussian_splatting.geometry.clamping import clamped_to_unit
 from gaussian_splatting.geometry.rotations import build_scaling_rotation, strip_symmetric
 from gaussian_splatting.rasterizer import get_backend
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
@@ -154,7 +155,7 @@ class GaussianModel(GaussianRows):
         picture = camera.postprocess(camera, output.colors.permute(2, 0, 1))
         size = (camera.image_width, camera.image_height)
         return {
-            "render": picture.clamp(0, 1),
+            "render": clamped_to_unit(picture),
             "alpha": output.alphas[None],
             "depth": output.depth[None],
             "invdepth": output.inverse_depth[None],
