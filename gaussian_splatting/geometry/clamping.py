@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 
 def clamped_to_unit(values: Tensor) -> Tensor:
@@ -21,7 +20,6 @@ class _ClampedToUnit(torch.autograd.Function):
         return values.clamp(0, 1)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
         (values,) = ctx.saved_tensors
         # It stops gradients at its ends too, which therefore are the neighbours of 0 and 1.
