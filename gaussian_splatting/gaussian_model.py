@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from gaussian_splatting.gaussian_rows import ATTRIBUTES, GaussianRows
+from gaussian_splatting.geometry.clamping import clamped_to_unit
 from gaussian_splatting.geometry.rotations import build_scaling_rotation, strip_symmetric
 from gaussian_splatting.rasterizer import get_backend
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from gaussian_splatting.camera import Camera
     from gaussian_splatting.io.ply import GaussianArrays
@@ -23,6 +25,17 @@ if TYPE_CHECKING:
 def inverse_sigmoid(x: Tensor) -> Tensor:
     """The logit."""
     return torch.log(x / (1 - x))
+
+
+def place_independent_sigmoid(x: Tensor) -> Tensor:
+    """The logistic function, the same bits for a value wherever it lies in the tensor.
+
+    On a CPU torch.sigmoid computes the last values of a tensor, or of a thread's part of it, by another formula. With a
+    gradient to follow, that of torch is used, whose derivative never overflows.
+    """
+    if x.device.type != "cpu" or (x.requires_grad and torch.is_grad_enabled()):
+        return torch.sigmoid(x)
+    return 1 / (1 + torch.exp(-x))
 
 
 def build_covariance_from_scaling_rotation(scaling: Tensor, scaling_modifier: float, rotation: Tensor) -> Tensor:
@@ -48,8 +61,10 @@ class GaussianModel(GaussianRows):
         self.debug = False
         self.antialiasing = False
         self.absolute_gradients = False
+        self.renderer: Callable[[GaussianParameters, RasterView], RasterOutput] | None = None
+        """What renders instead of the backend, where these are not all Gaussians of the scene."""
         self.scaling_activation, self.scaling_inverse_activation = torch.exp, torch.log
-        self.opacity_activation, self.inverse_opacity_activation = torch.sigmoid, inverse_sigmoid
+        self.opacity_activation, self.inverse_opacity_activation = place_independent_sigmoid, inverse_sigmoid
         self.rotation_activation = nn.functional.normalize
         self.covariance_activation = build_covariance_from_scaling_rotation
 
@@ -108,8 +123,8 @@ class GaussianModel(GaussianRows):
 
     def forward(self, viewpoint_camera: Camera) -> dict[str, Any]:
         """Render one view; see `outputs` for the keys."""
-        backend = get_backend(self.backend, self._xyz.device)
-        output = backend.render_gaussians(self.raster_parameters(), self.raster_view(viewpoint_camera))
+        render = self.renderer or get_backend(self.backend, self._xyz.device).render_gaussians
+        output = render(self.raster_parameters(), self.raster_view(viewpoint_camera))
         return self.outputs(output, viewpoint_camera)
 
     def raster_parameters(self) -> GaussianParameters:
@@ -141,7 +156,7 @@ class GaussianModel(GaussianRows):
         picture = camera.postprocess(camera, output.colors.permute(2, 0, 1))
         size = (camera.image_width, camera.image_height)
         return {
-            "render": picture.clamp(0, 1),
+            "render": clamped_to_unit(picture),
             "alpha": output.alphas[None],
             "depth": output.depth[None],
             "invdepth": output.inverse_depth[None],

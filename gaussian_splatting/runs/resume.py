@@ -19,7 +19,7 @@ from gaussian_splatting.io.reader import read_content
 from gaussian_splatting.runs.description import compare, describe
 from gaussian_splatting.runs.folder import RunFolder, move_aside
 from gaussian_splatting.runs.lock import NOTE, RunLock
-from gaussian_splatting.trainer.snapshot import capture, restore
+from gaussian_splatting.trainer.snapshot import live, restore
 
 if TYPE_CHECKING:
     from gaussian_splatting.runs.training import TrainingRun
@@ -218,7 +218,7 @@ def number_in(checkpoint: Checkpoint, name: str, minimum: int) -> int:
 def put_back(trainer: BaseTrainer, checkpoint: Checkpoint) -> None:
     """Give a trainer the values of a checkpoint. Nothing changes unless everything fits and is sound."""
     step, tensors = number_in(checkpoint, "step", 0), checkpoint.tensors
-    kinds = {name: tensor.dtype for name, tensor in capture(trainer).items()}
+    kinds = {name: tensor.dtype for name, tensor in live(trainer).items()}
     for name, tensor in tensors.items():
         wanted = kinds.get(name, torch.float32)
         if tensor.dtype != wanted:

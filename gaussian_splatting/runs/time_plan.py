@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gaussian_splatting.errors import CheckpointError
+from gaussian_splatting.runs.determinism import cores_for_kernels
 from gaussian_splatting.trainer.stretch import expected_cost, stretch
 
 if TYPE_CHECKING:
@@ -74,10 +75,11 @@ def first_length(make: Callable[[int], BaseTrainer], cameras: CameraDataset, sec
     measured = expected = 0.0
     for first in (0, TRIAL_LENGTH - WARM_UP - TRIED):
         trainer.curr_step = first
-        for number, _ in enumerate(trainer.run(cameras, first + WARM_UP + TRIED)):
-            if number == WARM_UP - 1:
-                measured -= time.monotonic()
-        measured += time.monotonic()
+        with cores_for_kernels(trainer.model):
+            for number, _ in enumerate(trainer.run(cameras, first + WARM_UP + TRIED)):
+                if number == WARM_UP - 1:
+                    measured -= time.monotonic()
+            measured += time.monotonic()
         expected += expected_cost(trainer, first + WARM_UP, first + WARM_UP + TRIED, pixels)
     left = LEFT_FOR_SURPRISES * seconds - (time.monotonic() - started)
     return max(1, round(TRIAL_LENGTH * left * expected / (measured * whole)))

@@ -19,7 +19,7 @@ from gaussian_splatting.io.checkpoint import Checkpoint, CheckpointFolder
 from gaussian_splatting.losses.metrics import psnr
 from gaussian_splatting.rendering.quality import BEST_PSNR
 from gaussian_splatting.runs import resume
-from gaussian_splatting.runs.determinism import deterministic
+from gaussian_splatting.runs.determinism import cores_for_kernels, deterministic
 from gaussian_splatting.runs.interruption import Interruption
 from gaussian_splatting.runs.metrics import MetricsLog
 from gaussian_splatting.runs.progress import progress_bar
@@ -117,7 +117,8 @@ class TrainingRun:
 
     def run(self) -> None:
         """Train to the end; then the splat is on disk and read back. Raises SplatError when training cannot go on."""
-        with Interruption() as wish, deterministic(self.trainer.model.get_xyz.device):
+        model = self.trainer.model
+        with Interruption() as wish, deterministic(model.get_xyz.device), cores_for_kernels(model):
             try:
                 self._loop(wish)
             except Exception as error:

@@ -14,6 +14,8 @@ class AbsoluteGradients(BaseTrainer):
     `densify_grad_threshold` about four times. A budget has no threshold and needs no change.
     """
 
+    shardable = True
+
     def setup(self) -> None:
         """Ask the renderer for them; TrainingError where it has none."""
         super().setup()

@@ -55,6 +55,8 @@ class BaseTrainer:
     """Whether the model must be rendered by surface splatting (2DGS)."""
     strategy: str | None = None
     """What a feature is the whole of, such as "densification": two features with the same strategy do not combine."""
+    shardable: bool = True
+    """Of a class that acts at a hook: whether it may see a part of the rows only. Each says it itself: `sharded`."""
     workers: Alone = ALONE
     """The processes that train together; see `workers.join`."""
     rates = GaussianRates()
@@ -134,7 +136,7 @@ class BaseTrainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.refine()
-        checks.not_empty(self.model, self.curr_step)
+        checks.not_empty(self.workers.count(self.model), self.curr_step)
         self.after_step()
         self.workers.verify(self)
         out["losses"], out["camera"] = losses, camera
@@ -163,7 +165,7 @@ class BaseTrainer:
 
     def expected_count(self, step: int) -> int:
         """About how many Gaussians there will be at a step. For plans of time only."""
-        return len(self.model)
+        return self.workers.count(self.model)
 
     def update_learning_rates(self) -> None:
         """Set the rate of every parameter group for the current step."""

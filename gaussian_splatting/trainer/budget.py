@@ -68,6 +68,7 @@ class Budget(BaseTrainer):
     """
 
     strategy = "densification"
+    shardable = True
     budget = BudgetOptions()
     seen = BudgetStatistics()
 
@@ -98,7 +99,7 @@ class Budget(BaseTrainer):
         options = self.budget
         if options.from_iter <= self.curr_step <= options.until_iter and self.curr_step % options.interval == 0:
             self._refine_now()
-        elif len(self.model) > self.seen.final_count:
+        elif self.workers.count(self.model) > self.seen.final_count:
             self._cut_to(self.seen.final_count)
 
     def allowed(self, step: int) -> int:
@@ -115,7 +116,8 @@ class Budget(BaseTrainer):
         return self.allowed(step)
 
     def _refine_now(self) -> None:
-        keep = self.model.get_opacity[:, 0] >= self.budget.opacity_threshold
+        all_rows = self.workers.all_rows
+        keep = all_rows(self.model.get_opacity[:, 0]) >= self.budget.opacity_threshold
         kept = int(keep.sum())
         if kept == 0:
             raise TrainingError(
@@ -123,28 +125,31 @@ class Budget(BaseTrainer):
                 f"{self.budget.opacity_threshold:g}. Lower budget_opacity_threshold, or check the scene"
             )
         allowed = self.allowed(self.curr_step)
-        score = torch.where(keep, self.score(), -1.0)
+        score = torch.where(keep, all_rows(self.score()), -1.0)
         wanted = max(allowed - kept, int(self.budget.exchange * allowed))
         split = best(score, min(wanted, int((score > 0).sum())))
         surplus = kept + int(split.sum()) - allowed
         if surplus > 0:
-            keep = keep & ~best(torch.where(keep & ~split, -self.contribution(), -torch.inf), surplus)
+            contribution = all_rows(self.contribution())
+            keep = keep & ~best(torch.where(keep & ~split, -contribution, -torch.inf), surplus)
         self._rebuild(keep & ~split, split)
         self.seen.clear()
 
     def score(self) -> Tensor:
-        """How much every Gaussian asks to be split [N]."""
+        """How much every Gaussian asks to be split [n]."""
         gradient = self.seen.mean()
         if self.budget.score == "gradient" or self.dataset is None:
             return gradient
-        error = self.workers.same(error_scores(self.model, self.dataset, self._views("errors")))
+        views, share = self._views("errors"), self.workers.share
+        error = self.workers.same(error_scores(self.model, self.dataset, views, share))
         return error if self.budget.score == "error" else gradient * error.sqrt()
 
     def contribution(self) -> Tensor:
-        """How much every Gaussian shows in some views [N]; its opacity where there are no views to look at."""
+        """How much every Gaussian shows in some views [n]; its opacity where there are no views to look at."""
         if self.dataset is None:
             return self.model.get_opacity[:, 0]
-        return self.workers.same(contributions(self.model, self.dataset, self._views("contributions")))
+        views, share = self._views("contributions"), self.workers.share
+        return self.workers.same(contributions(self.model, self.dataset, views, share))
 
     def _views(self, purpose: str) -> list[int]:
         assert self.dataset is not None
@@ -154,14 +159,16 @@ class Budget(BaseTrainer):
         kept, parts = keep.nonzero()[:, 0], split.nonzero()[:, 0]
         parents = torch.cat((kept, parts, parts))
         fresh = torch.arange(len(parents), device=parents.device) >= len(kept)
-        self.model.change_rows(parents, fresh, long_axis_children(self.model, parts))
+        _, parts = self.workers.held(parts)
+        self.workers.change_rows(self.model, parents, fresh, long_axis_children(self.model, parts))
 
     def _cut_to(self, count: int) -> None:
         """Keep the `count` most opaque Gaussians, among equals a random choice."""
-        order = torch.randperm(len(self.model), generator=self.random("budget")).to(self.model.get_xyz.device)
-        ranked = self.model.get_opacity[order, 0].sort(descending=True, stable=True).indices
+        opacity = self.workers.all_rows(self.model.get_opacity[:, 0])
+        order = torch.randperm(len(opacity), generator=self.random("budget")).to(opacity.device)
+        ranked = opacity[order].sort(descending=True, stable=True).indices
         kept = order[ranked[:count]].sort().values
-        self.model.change_rows(kept, torch.zeros_like(kept, dtype=torch.bool))
+        self.workers.change_rows(self.model, kept, torch.zeros_like(kept, dtype=torch.bool))
 
 
 def best(score: Tensor, count: int) -> Tensor:

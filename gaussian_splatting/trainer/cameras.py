@@ -83,6 +83,7 @@ class CameraPoses(BaseTrainer):
 
     model_class = CameraTrainableGaussianModel
     trains_cameras = True
+    shardable = True
     camera = CameraOptions()
     start_poses = StartPoses()
     turning = Turning()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -88,6 +90,38 @@ class Channel:
         with _lost(self.rank):
             _all_gather(found.view(-1), values.contiguous().view(-1), group=self._data)
         return found
+
+    def gather_rows(self, values: Tensor, counts: Sequence[int]) -> Tensor:
+        """The rows of all processes [sum of counts, ...], one process after the other; `counts` are what each has."""
+        padded = values.new_zeros((max(counts), *values.shape[1:]))
+        padded[: len(values)] = values
+        return torch.cat([part[:count] for part, count in zip(self.gather(padded), counts, strict=True)])
+
+    def trade(self, values: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor:
+        """Give every process its part of the rows of `values`, `sent` of them each; the rows that come for this one."""
+        found = values.new_empty((sum(received), *values.shape[1:]))
+        width = math.prod(values.shape[1:])
+        with _lost(self.rank):
+            dist.all_to_all_single(
+                found.view(-1), values.contiguous().view(-1),
+                [width * count for count in received], [width * count for count in sent], group=self._data,
+            )  # fmt: skip
+        return found
+
+    def to_first(self, values: Tensor, counts: Sequence[int]) -> Tensor:
+        """As `gather_rows`, in the first process only, of tensors on the processor; elsewhere what was given."""
+        if values.numel() and self.rank:
+            with _lost(self.rank):
+                dist.send(values.contiguous(), dst=0, group=self._control)
+        if self.rank:
+            return values
+        parts = [values]
+        for rank, count in enumerate(counts[1:], 1):
+            parts.append(values.new_empty((count, *values.shape[1:])))
+            if parts[-1].numel():
+                with _lost(self.rank):
+                    dist.recv(parts[-1], src=rank, group=self._control)
+        return torch.cat(parts)
 
     def from_first(self, values: Tensor) -> Tensor:
         """The tensor of the first process, put into `values`."""

@@ -15,7 +15,6 @@ from gaussian_splatting.options import flat_options
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
-    from gaussian_splatting.gaussian_model import GaussianModel
     from gaussian_splatting.trainer.base import BaseTrainer
 
 KEPT = "The parameters are those of the step before. Lower the learning rates, or look at this view's pictures."
@@ -61,9 +60,9 @@ def finite_parameters(optimizer: torch.optim.Optimizer, step: int) -> None:
             raise TrainingError(f"step {step}: parameter {group['name']!r} is {fault}; it is not saved.")
 
 
-def not_empty(model: GaussianModel, step: int) -> None:
+def not_empty(num: int, step: int) -> None:
     """Raise TrainingError when no Gaussian is left."""
-    if len(model) == 0:
+    if num == 0:
         raise TrainingError(
             f"all Gaussians were pruned at step {step}; nothing is left to train. Lower prune_opacity_threshold, "
             "raise prune_percent_too_big, or check the scene's scale"
@@ -94,6 +93,11 @@ def _first_fault(values: Tensor) -> str | None:
         return None
     index = bad.nonzero()[0].tolist()
     return f"{float(values[tuple(index)])} at index {index} ({count} such values)"
+
+
+def is_finite(values: Tensor) -> bool:
+    """Whether all values are finite."""
+    return _first_fault(values) is None
 
 
 def _seems_finite(values: Tensor) -> bool:

@@ -65,6 +65,7 @@ class Densify(BaseTrainer):
     """Adds clone, split and prune, within bounds on the number of Gaussians."""
 
     strategy = "densification"
+    shardable = True
     densify = DensifyOptions()
     prune = PruneOptions()
     screen = ScreenStatistics()
@@ -84,7 +85,8 @@ class Densify(BaseTrainer):
         densify, prune = due(self.densify, self.curr_step), due(self.prune, self.curr_step)
         if not densify and not prune:
             return
-        nothing = torch.zeros(len(self.model), dtype=torch.bool, device=self.model.get_xyz.device)
+        num = self.workers.count(self.model)
+        nothing = torch.zeros(num, dtype=torch.bool, device=self.model.get_xyz.device)
         clone, split = self.growth(nothing) if densify else (nothing, nothing)
         doomed, doomed_child = self.doomed() if prune else (nothing, nothing)
         if bool((clone | split | doomed).any()):
@@ -98,17 +100,17 @@ class Densify(BaseTrainer):
     def growth(self, nothing: Tensor) -> tuple[Tensor, Tensor]:
         """Which Gaussians are cloned and which are split, as masks [N]."""
         limit = self.densify.limit_n
-        if limit is not None and len(self.model) >= limit:
+        if limit is not None and len(nothing) >= limit:
             return nothing, nothing
-        largest = self.model.get_scaling.amax(dim=1)
+        largest = self._largest_scale()
         too_big = largest > self.densify.percent_too_big * self.scene_extent
-        chosen = self._within_bounds(self.screen.mean(), too_big)
+        chosen = self._within_bounds(self.workers.all_rows(self.screen.mean()), too_big)
         small = largest <= self.densify.percent_dense * self.scene_extent
         return chosen & small & ~too_big, chosen & (~small | too_big)
 
     def _within_bounds(self, gradient: Tensor, too_big: Tensor) -> Tensor:
         """The Gaussians to grow: too big ones and those above the threshold, within the bounds on N, best first."""
-        num, options = len(self.model), self.densify
+        num, options = len(gradient), self.densify
         candidates = (gradient > 0) | too_big
         wanted = int((candidates & ((gradient >= options.grad_threshold) | too_big)).sum())
         lowest = max(0, options.target_lower_bound - num)
@@ -121,21 +123,30 @@ class Densify(BaseTrainer):
 
     def doomed(self) -> tuple[Tensor, Tensor]:
         """Which Gaussians are removed [N], and of which the split children would be [N]."""
-        options, largest = self.prune, self.model.get_scaling.amax(dim=1)
-        faint = self.model.get_opacity[:, 0] < options.opacity_threshold
+        options, largest = self.prune, self._largest_scale()
+        faint = self._opacity() < options.opacity_threshold
         limit = options.percent_too_big * self.scene_extent
         doomed = faint | (largest > limit)
         if options.screensize_threshold and self.curr_step >= options.screensize_from_iter:
-            doomed = doomed | (self.screen.radius > options.screensize_threshold)
+            doomed = doomed | (self.workers.all_rows(self.screen.radius) > options.screensize_threshold)
         return doomed, faint | (largest / SPLIT_SHRINK > limit)
+
+    def _largest_scale(self) -> Tensor:
+        """Of every Gaussian of the scene [N]."""
+        return self.workers.all_rows(self.model.get_scaling.amax(dim=1))
+
+    def _opacity(self) -> Tensor:
+        """Of every Gaussian of the scene [N]."""
+        return self.workers.all_rows(self.model.get_opacity[:, 0])
 
     def _why_empty(self) -> str:
         options, limit = self.prune, self.prune.percent_too_big * self.scene_extent
-        faint = int((self.model.get_opacity[:, 0] < options.opacity_threshold).sum())
-        large = int((self.model.get_scaling.amax(dim=1) > limit).sum())
-        wide = int((self.screen.radius > options.screensize_threshold).sum()) if options.screensize_threshold else 0
+        opacity, radius = self._opacity(), self.workers.all_rows(self.screen.radius)
+        faint = int((opacity < options.opacity_threshold).sum())
+        large = int((self._largest_scale() > limit).sum())
+        wide = int((radius > options.screensize_threshold).sum()) if options.screensize_threshold else 0
         return (
-            f"all {len(self.model)} Gaussians were to be pruned at step {self.curr_step}: {faint} of opacity < "
+            f"all {len(opacity)} Gaussians were to be pruned at step {self.curr_step}: {faint} of opacity < "
             f"{options.opacity_threshold:g}, {large} of scale > {limit:g}, {wide} with a radius > "
             f"{options.screensize_threshold} pixels; nothing would be left to train. Lower prune_opacity_threshold, "
             "raise prune_percent_too_big or prune_screensize_threshold, or check the scale of the scene"
@@ -145,20 +156,22 @@ class Densify(BaseTrainer):
         kept, cloned, parts = (mask.nonzero()[:, 0] for mask in (keep, clone, split))
         parents = torch.cat((kept, cloned, parts, parts))
         fresh = torch.arange(len(parents), device=parents.device) >= len(kept)
-        children = torch.cat((parts, parts))
+        here, children = self.workers.held(torch.cat((parts, parts)))
+        offsets = self._offsets(children, here)
+        _, cloned = self.workers.held(cloned)
         values = {name: parameter.detach()[cloned] for name, parameter in self._changing().items()}
         shrunk = (self.model.get_scaling[children] / SPLIT_SHRINK).clamp_min(self.densify.min_scale)
-        values["xyz"] = torch.cat((values["xyz"], self.model.get_xyz[children] + self._offsets(children)))
+        values["xyz"] = torch.cat((values["xyz"], self.model.get_xyz[children] + offsets))
         values["scaling"] = torch.cat((values["scaling"], shrunk.log()))
-        self.model.change_rows(parents, fresh, values)
+        self.workers.change_rows(self.model, parents, fresh, values)
 
     def _changing(self) -> dict[str, Tensor]:
         rows = self.model.rows()
         return {"xyz": rows["xyz"], "scaling": rows["scaling"]}
 
-    def _offsets(self, rows: Tensor) -> Tensor:
-        """Draws [M, 3] from the Gaussians at `rows`, relative to their centres."""
-        noise = torch.randn((len(rows), 3), generator=self.random("densify")).to(rows.device)
+    def _offsets(self, rows: Tensor, here: Tensor) -> Tensor:
+        """Draws [m, 3] from the Gaussians at `rows`, relative to their centres: those of M that are `here` [M]."""
+        noise = torch.randn((len(here), 3), generator=self.random("densify")).to(rows.device)[here]
         local = noise * self.model.get_scaling[rows]
         return (build_rotation(self.model._rotation[rows]) @ local[..., None])[..., 0]
 

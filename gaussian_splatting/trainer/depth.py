@@ -48,6 +48,7 @@ class DepthOptions(Options):
 class Depth(BaseTrainer):
     """Adds depth regularisation."""
 
+    shardable = True
     depth = DepthOptions()
 
     def setup(self) -> None:

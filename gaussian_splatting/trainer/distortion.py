@@ -29,6 +29,7 @@ class DepthDistortion(BaseTrainer):
     """Adds the depth distortion of 2DGS; the backend must render it."""
 
     trains_surfels = True
+    shardable = True
     depth_distortion = DepthDistortionOptions()
 
     def setup(self) -> None:

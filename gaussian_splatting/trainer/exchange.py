@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from gaussian_splatting.errors import TrainingError
+from gaussian_splatting.gaussian_rows import ATTRIBUTES
 from gaussian_splatting.trainer import randomness, rules
+from gaussian_splatting.trainer.optimizer import MOMENTS
 from gaussian_splatting.trainer.workers import Alone, SeenView
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ class Peers(Protocol):
     def sum(self, values: Tensor) -> Tensor: ...  # noqa: D102
     def gather(self, values: Tensor) -> Tensor: ...  # noqa: D102
     def from_first(self, values: Tensor) -> Tensor: ...  # noqa: D102
+    def gather_rows(self, values: Tensor, counts: Sequence[int]) -> Tensor: ...  # noqa: D102
+    def trade(self, values: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor: ...  # noqa: D102
+    def to_first(self, values: Tensor, counts: Sequence[int]) -> Tensor: ...  # noqa: D102
 
 
 class Together(Alone):
@@ -46,6 +51,7 @@ class Together(Alone):
         self.peers = peers
         self.rank, self.size = peers.rank, peers.size
         self.signal: signal.Signals | None = None
+        self._due = False
         self._cameras: Sequence[Camera] | CameraDataset | None = None
 
     def begin(self, cameras: Sequence[Camera] | CameraDataset) -> None:
@@ -64,19 +70,21 @@ class Together(Alone):
             raise TrainingError(
                 "several processes train with trainer.run(cameras, steps) only: step() does not know the others' views"
             )
-        groups = [group for group in trainer.optimizer.param_groups if group["params"][0].numel()]
+        groups = [group for group in self.summed_groups(trainer) if group["params"][0].numel()]
         flat, screen = _flattened(groups, loss, self.size), self._screen(trainer, out)
         present = [group["params"][0].grad is not None for group in groups]
         told = self.peers.check_in(
-            f"step {trainer.curr_step}", num=len(trainer.model), present=present, wish=self.wish()
-        )
+            f"step {trainer.curr_step}", num=self.count(trainer.model), present=present, wish=self.wish(),
+            due=self.is_due(),
+        )  # fmt: skip
         self._require_equal_counts(trainer, told)
+        self._due = told[0]["due"]
         received = [message["wish"] for message in told if message["wish"] is not None]
         self.signal = signal.Signals(received[0]) if received else None
         self.peers.sum(flat)
         anywhere = [any(flags) for flags in zip(*(message["present"] for message in told), strict=True)]
         mean_loss = _put_back(groups, flat, anywhere, self.size)
-        shown = [(out, camera)] if screen is None else self._views(trainer, self.peers.gather(screen))
+        shown = [(out, camera)] if screen is None else self._views(trainer, self.screens(screen))
         return mean_loss, shown
 
     def verify(self, trainer: BaseTrainer) -> None:
@@ -84,7 +92,9 @@ class Together(Alone):
         step = trainer.curr_step
         if step != 1 and step % VERIFY_INTERVAL:
             return
-        names, digests = _digests(trainer)
+        found = self.held_alike(trainer)
+        names, device = list(found), trainer.model.get_xyz.device
+        digests = torch.stack([digest(value).to(device) for value in found.values()])
         self.peers.check_in(f"the end of step {step}")
         first, *others = self.peers.gather(digests).cpu()
         for rank, found in enumerate(others, 1):
@@ -112,6 +122,24 @@ class Together(Alone):
     def agreed(self, received: signal.Signals | None) -> signal.Signals | None:
         """The signal that one of the processes knew of when this step was exchanged."""
         return self.signal
+
+    def agreed_due(self) -> bool:
+        """Whether the first process found when this step was exchanged that it is time for a checkpoint."""
+        return self._due
+
+    # What is different where each process holds a part of the Gaussians
+
+    def summed_groups(self, trainer: BaseTrainer) -> list[dict[str, Any]]:
+        """The parameter groups whose gradients are still those of this process's own view."""
+        return trainer.optimizer.param_groups
+
+    def screens(self, screen: Tensor) -> Tensor:
+        """What every view of the step showed [size, n, 3] of the Gaussians held here; `screen` is of its own view."""
+        return self.peers.gather(screen)
+
+    def held_alike(self, trainer: BaseTrainer) -> dict[str, Tensor]:
+        """By name, all tensors that every process must hold the same of."""
+        return everything(trainer)
 
     def _screen(self, trainer: BaseTrainer, out: dict[str, Any]) -> Tensor | None:
         """Screen gradients and radii [N, 3] as bits, if any feature looks at them."""
@@ -186,18 +214,22 @@ def _put_back(groups: Sequence[Mapping[str, Any]], flat: Tensor, anywhere: Seque
     return flat[place] / size
 
 
-def _digests(trainer: BaseTrainer) -> tuple[list[str], Tensor]:
-    """The names of everything a process holds, and two sums over the bits of each [T, 2] that tell values apart."""
+def everything(trainer: BaseTrainer, rows: bool = True) -> dict[str, Tensor]:
+    """Everything that a process holds, by name; without `rows`, what is not one of the Gaussians'."""
     found: dict[str, Tensor] = {}
     for group in trainer.optimizer.param_groups:
         name, parameter = group["name"], group["params"][0]
-        found[f"parameter {name}"] = parameter
+        of_rows = name in ATTRIBUTES
+        if rows or not of_rows:
+            found[f"parameter {name}"] = parameter
         for key, value in trainer.optimizer.state.get(parameter, {}).items():
-            found[f"moment {key} of {name}"] = value
+            if rows or not (of_rows and key in MOMENTS):
+                found[f"moment {key} of {name}"] = value
     for group, state in trainer.states().items():
-        found |= {f"state {group}.{field}": value for field, value in state.tensors().items()}
-    device = trainer.model.get_xyz.device
-    return list(found), torch.stack([digest(value).to(device) for value in found.values()])
+        for field, value in state.tensors().items():
+            if rows or field not in state.row_fields():
+                found[f"state {group}.{field}"] = value
+    return found
 
 
 def digest(tensor: Tensor) -> Tensor:

@@ -67,6 +67,7 @@ class Exposure(BaseTrainer):
     """
 
     trains_cameras = True
+    shardable = True
     exposure = ExposureOptions()
     exposure_gauge = ExposureGauge()
 

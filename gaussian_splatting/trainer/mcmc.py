@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from gaussian_splatting.gaussian_model import inverse_sigmoid
+from gaussian_splatting.gaussian_model import inverse_sigmoid, place_independent_sigmoid
 from gaussian_splatting.geometry.rotations import build_scaling_rotation
 from gaussian_splatting.losses.regularisers import mean_opacity, mean_scale
 from gaussian_splatting.options import Options, option
@@ -72,6 +72,7 @@ class MCMC(BaseTrainer):
     """Adds relocation, growth to a cap, noise and regularisers of 3DGS-MCMC."""
 
     strategy = "densification"
+    shardable = True
     mcmc = MCMCOptions()
     pulled = ScreenGradients()
 
@@ -94,10 +95,11 @@ class MCMC(BaseTrainer):
     def losses(self, out: dict[str, Any], camera: Camera) -> Iterator[tuple[str, Tensor]]:
         """The terms so far, and the mean opacity and scale."""
         yield from super().losses(out, camera)
+        weight = self.workers.weight(self.model)
         if self.mcmc.opacity_reg:
-            yield "mcmc_opacity", self.mcmc.opacity_reg * mean_opacity(self.model.get_opacity)
+            yield "mcmc_opacity", weight * self.mcmc.opacity_reg * mean_opacity(self.model.get_opacity)
         if self.mcmc.scale_reg:
-            yield "mcmc_scale", self.mcmc.scale_reg * mean_scale(self.model.get_scaling)
+            yield "mcmc_scale", weight * self.mcmc.scale_reg * mean_scale(self.model.get_scaling)
 
     def after_backward(self, out: dict[str, Any], camera: Camera) -> None:
         """Gather the screen gradients of the visible Gaussians."""
@@ -119,7 +121,7 @@ class MCMC(BaseTrainer):
         """The number that the growth leads to."""
         last = self.mcmc.until_iter - 1
         done, left = (self._relocations(self.curr_step, end) for end in (min(step, last), last))
-        num, cap, growth = len(self.model), self.mcmc.cap_max, self.mcmc.growth
+        num, cap, growth = self.workers.count(self.model), self.mcmc.cap_max, self.mcmc.growth
         if growth is None:
             return min(cap, num + (cap - num) * done // max(1, left))
         return min(cap, round(num * math.exp(min(50.0, done * math.log1p(growth)))))
@@ -131,14 +133,14 @@ class MCMC(BaseTrainer):
 
     def _target(self) -> int:
         """The number of Gaussians after the relocation of this step."""
-        num, cap, growth = len(self.model), self.mcmc.cap_max, self.mcmc.growth
+        num, cap, growth = self.workers.count(self.model), self.mcmc.cap_max, self.mcmc.growth
         if growth is not None:
             return min(cap, num + math.ceil(growth * num))
         return min(cap, num + math.ceil((cap - num) / self._relocations(self.curr_step - 1, self.mcmc.until_iter - 1)))
 
     def _relocate(self) -> None:
         """Make the dead, and new Gaussians up to the target, copies of live ones."""
-        opacity = self.model.get_opacity[:, 0]
+        opacity = self.workers.all_rows(self.model.get_opacity[:, 0])
         alive = (opacity > self.mcmc.min_opacity).nonzero()[:, 0]
         target = self._target()
         if len(alive) == 0:
@@ -146,33 +148,38 @@ class MCMC(BaseTrainer):
         if len(alive) > target:
             brightest = opacity[alive].sort(descending=True, stable=True).indices[:target]
             alive = alive[brightest.sort().values]
-        chosen = self._drawn(alive, target)
+        chosen = self._drawn(opacity, alive, target)
         parents = torch.cat((alive, chosen))
         copies = torch.bincount(chosen, minlength=len(opacity)) + 1  # [N]
         fresh = copies[parents] > 1
         rows = parents[fresh]
         values = {"split": self._split, "spread": self._spread, "stack": self._stacked}[self.mcmc.copies](
-            rows, copies[rows]
+            *self.workers.held(rows), copies[rows]
         )
-        self.model.change_rows(parents, fresh, values)
+        self.workers.change_rows(self.model, parents, fresh, values)
         self.pulled.clear()
 
-    def _drawn(self, alive: Tensor, target: int) -> Tensor:
+    def _drawn(self, opacity: Tensor, alive: Tensor, target: int) -> Tensor:
         """The rows that the dead, drawn by opacity, and new Gaussians up to `target` copy; all of them `alive`."""
-        opacity, missing = self.model.get_opacity[alive, 0], target - len(alive)
-        births = min(missing, max(0, target - len(self.model)))
+        missing = target - len(alive)
+        births = min(missing, max(0, target - len(opacity)))
+        opacity = opacity[alive]
         weights = {"opacity": lambda: opacity, "gradient": lambda: opacity * self._pull()[alive]}[self.mcmc.births]()
         moved = draw_copies(opacity, missing - births, self.random("mcmc relocation"))
         return alive[torch.cat((moved, draw_copies(weights, births, self.random("mcmc birth"))))]
 
     def _pull(self) -> Tensor:
         """The mean screen gradient of every Gaussian [N]; ones when no view has shown any."""
-        mean = self.pulled.mean()
+        mean = self.workers.all_rows(self.pulled.mean())
         return mean if bool((mean > 0).any()) else torch.ones_like(mean)
 
-    def _split(self, rows: Tensor, copies: Tensor) -> dict[str, Tensor]:
-        """Values of pieces [M] of the Gaussians at `rows`: both halves, or spread where there are more than two."""
-        values = self._spread(rows, copies) | {"opacity": self.model._opacity[rows].clone()}
+    def _split(self, here: Tensor, rows: Tensor, copies: Tensor) -> dict[str, Tensor]:
+        """Values of pieces [m] of the Gaussians at `rows`: both halves, or spread where there are more than two.
+
+        They are those of M pieces that are `here` [M] bool; `copies` [M] says of how many each is one.
+        """
+        values = self._spread(here, rows, copies) | {"opacity": self.model._opacity[rows].clone()}
+        copies = copies[here]
         order = rows.sort(stable=True).indices
         first, second = order[copies[order] == 2].view(-1, 2).unbind(dim=1)
         halves = long_axis_children(self.model, rows[first])
@@ -180,19 +187,19 @@ class MCMC(BaseTrainer):
             value[torch.cat((first, second))] = halves[name]
         return values
 
-    def _spread(self, rows: Tensor, copies: Tensor) -> dict[str, Tensor]:
-        """Values of pieces [M] of the Gaussians at `rows`, with that many pieces each."""
-        shrink, reach = spread(copies)
-        noise = torch.randn((len(rows), 3), generator=self.random("mcmc copies")).to(rows.device) * reach[:, None]
+    def _spread(self, here: Tensor, rows: Tensor, copies: Tensor) -> dict[str, Tensor]:
+        """Values of pieces [m] of the Gaussians at `rows`, with that many pieces each."""
+        shrink, reach = spread(copies[here])
+        noise = torch.randn((len(here), 3), generator=self.random("mcmc copies")).to(rows.device)[here] * reach[:, None]
         factor = build_scaling_rotation(self.model.get_scaling[rows], self.model._rotation[rows])
         return {
             "xyz": self.model._xyz[rows] + (factor @ noise[..., None])[..., 0],
             "scaling": self.model._scaling[rows] + shrink.log()[:, None],
         }
 
-    def _stacked(self, rows: Tensor, copies: Tensor) -> dict[str, Tensor]:
-        """Values of copies [M] at the centres of the Gaussians at `rows`, with that many copies each."""
-        faded, shrink = relocated(self.model.get_opacity[rows, 0], copies)
+    def _stacked(self, here: Tensor, rows: Tensor, copies: Tensor) -> dict[str, Tensor]:
+        """Values of copies [m] at the centres of the Gaussians at `rows`, with that many copies each."""
+        faded, shrink = relocated(self.model.get_opacity[rows, 0], copies[here])
         faded = faded.clamp(self.mcmc.min_opacity, 1 - torch.finfo(faded.dtype).eps)
         return {
             "opacity": inverse_sigmoid(faded)[:, None],
@@ -202,8 +209,10 @@ class MCMC(BaseTrainer):
     def _shake(self) -> None:
         """Move centres by noise shaped like the Gaussians: none where they are opaque (equation 9)."""
         model = self.model
-        noise = normal(tuple(model._xyz.shape), model._xyz.device, self.seed, self.curr_step, "mcmc noise")
-        faint = torch.sigmoid(NOISE_STEEPNESS * (NOISE_OPACITY - model.get_opacity))  # [N, 1]
+        noise = self.workers.own_rows(
+            normal((self.workers.count(model), 3), model._xyz.device, self.seed, self.curr_step, "mcmc noise")
+        )
+        faint = place_independent_sigmoid(NOISE_STEEPNESS * (NOISE_OPACITY - model.get_opacity))  # [N, 1]
         strength = self.mcmc.noise_lr * self.schedules["xyz"](self.curr_step)
         factor = build_scaling_rotation(model.get_scaling, model._rotation)  # [N, 3, 3]
         local = factor.transpose(1, 2) @ (noise * faint * strength)[..., None]

@@ -29,6 +29,7 @@ class NormalConsistency(BaseTrainer):
     """Adds the normal consistency of 2DGS; the backend must render normals."""
 
     trains_surfels = True
+    shardable = True
     normal_consistency = NormalConsistencyOptions()
 
     def setup(self) -> None:

@@ -31,6 +31,7 @@ class OpacityDecay(BaseTrainer):
     """
 
     strategy = "opacity reset"
+    shardable = True
     opacity_decay = OpacityDecayOptions()
 
     @torch.no_grad()

@@ -27,6 +27,7 @@ class OpacityReset(BaseTrainer):
     """Adds the opacity reset."""
 
     strategy = "opacity reset"
+    shardable = True
     opacity_reset = OpacityResetOptions()
 
     @torch.no_grad()

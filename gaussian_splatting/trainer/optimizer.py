@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,14 @@ class NamedAdam(torch.optim.Adam):
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
         super().__init__(groups, lr=0.0, eps=1e-15)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, without the wrapper that has torch load its compiler for it: more than a second."""
+        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients."""
+        inspect.unwrap(torch.optim.Optimizer.zero_grad)(self, set_to_none)
 
     def group(self, name: str) -> dict[str, Any]:
         """The parameter group called `name`."""

@@ -112,8 +112,10 @@ def area_mean(picture: Tensor, factor: int) -> Tensor:
     """
     planes = picture if picture.ndim == 3 else picture[None]
     height, width = (side // factor * factor for side in planes.shape[1:])
-    blocks = planes.permute(1, 2, 0)[:height, :width].unflatten(1, (-1, factor)).unflatten(0, (-1, factor))
-    mean = blocks.mean(dim=(1, 3)).permute(2, 0, 1)
+    pixels = planes.permute(1, 2, 0)[:height, :width]
+    rows = sum((pixels[offset::factor] for offset in range(1, factor)), pixels[::factor])
+    squares = sum((rows[:, offset::factor] for offset in range(1, factor)), rows[:, ::factor])
+    mean = (squares / factor**2).contiguous().permute(2, 0, 1)
     return mean if picture.ndim == 3 else mean[0]
 
 

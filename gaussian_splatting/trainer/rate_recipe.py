@@ -41,6 +41,7 @@ class RateRecipe(BaseTrainer):
     rates; the noise that they leave goes when they fall. Positions have their own decay in the base recipe.
     """
 
+    shardable = True
     rate_recipe = RateRecipeOptions()
 
     def setup(self) -> None:

@@ -36,6 +36,7 @@ class Resolution(BaseTrainer):
     A step on a picture of half the size costs a third. Pictures are averaged over areas, so that nothing aliases.
     """
 
+    shardable = True
     resolution = ResolutionOptions()
 
     def setup(self) -> None:

@@ -25,6 +25,7 @@ class SHLiftOptions(Options):
 class SHLift(BaseTrainer):
     """Adds the rise of the SH degree from low to the model's maximum."""
 
+    shardable = True
     sh_lift = SHLiftOptions()
 
     def preprocess(self, camera: Camera) -> Camera:

@@ -39,6 +39,7 @@ class ShRest(BaseTrainer):
     views is a better gradient than that of one (Mallick et al. 2024, "Taming 3DGS", section 4).
     """
 
+    shardable = True
     sh_rest = ShRestOptions()
     gathered = GatheredGradients()
 

@@ -10,13 +10,28 @@ from torch import Tensor
 
 from gaussian_splatting.errors import CheckpointError
 from gaussian_splatting.gaussian_rows import ATTRIBUTES
+from gaussian_splatting.trainer.optimizer import MOMENTS
 
 if TYPE_CHECKING:
     from gaussian_splatting.trainer.base import BaseTrainer
 
 
 def capture(trainer: BaseTrainer) -> dict[str, Tensor]:
-    """Named tensors on the CPU, copied: `parameter.*`, `moment.*`, `state.*` and `step`."""
+    """Named tensors on the CPU, copied: `parameter.*`, `moment.*`, `state.*` and `step`.
+
+    Where processes share out the Gaussians, all must come here; the first gets the rows of all.
+    """
+    rows, whole = row_names(trainer), trainer.workers.whole
+    found = {name: tensor.detach().to("cpu", copy=True) for name, tensor in live(trainer).items()}
+    # contiguous_format gives the same bytes whatever strides the live tensor has.
+    return {
+        name: (whole(name, tensor) if name in rows else tensor).contiguous(memory_format=torch.contiguous_format)
+        for name, tensor in found.items()
+    }
+
+
+def live(trainer: BaseTrainer) -> dict[str, Tensor]:
+    """What this process holds, by the names of a checkpoint: not copied, where it is."""
     found: dict[str, Tensor] = {"step": torch.tensor(trainer.curr_step)}
     for group in trainer.optimizer.param_groups:
         name, parameter = group["name"], group["params"][0]
@@ -26,11 +41,14 @@ def capture(trainer: BaseTrainer) -> dict[str, Tensor]:
     for group, state in trainer.states().items():
         for field, value in state.tensors().items():
             found[f"state.{group}.{field}"] = value
-    # contiguous_format gives the same bytes whatever strides the live tensor has.
-    return {
-        name: tensor.detach().to("cpu", copy=True).contiguous(memory_format=torch.contiguous_format)
-        for name, tensor in found.items()
-    }
+    return found
+
+
+def row_names(trainer: BaseTrainer) -> set[str]:
+    """Which tensors of a checkpoint have one row per Gaussian."""
+    found = {f"parameter.{name}" for name in ATTRIBUTES}
+    found |= {f"moment.{name}.{key}" for name in ATTRIBUTES for key in MOMENTS}
+    return found | {f"state.{name}.{field}" for name, state in trainer.states().items() for field in state.row_fields()}
 
 
 def restore(trainer: BaseTrainer, tensors: Mapping[str, Tensor]) -> None:
@@ -38,8 +56,9 @@ def restore(trainer: BaseTrainer, tensors: Mapping[str, Tensor]) -> None:
 
     Raises CheckpointError naming the tensor that is missing, unknown, or of another shape.
     """
-    rows = {name: tensors.get(f"parameter.{name}") for name in ATTRIBUTES}
     _check(trainer, tensors)
+    tensors = trainer.workers.dealt(tensors, row_names(trainer))
+    rows = {name: tensors.get(f"parameter.{name}") for name in ATTRIBUTES}
     device = trainer.model.get_xyz.device
     present = {name: value.to(device, copy=True) for name, value in rows.items() if value is not None}
     parameters = trainer.model.adopt_rows(present)
@@ -76,7 +95,7 @@ def _check(trainer: BaseTrainer, tensors: Mapping[str, Tensor]) -> None:
             raise CheckpointError(f"checkpoint tensor {name} is {tuple(tensors[name].shape)}, expected {shape}")
 
 
-_MOMENT_KEYS = ("step", "exp_avg", "exp_avg_sq")
+_MOMENT_KEYS = ("step", *MOMENTS)
 
 
 def _expected_shapes(trainer: BaseTrainer, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -24,17 +24,17 @@ def some_views(dataset: CameraDataset, number: int, generator: torch.Generator) 
     return torch.randperm(len(dataset), generator=generator)[:number].tolist()
 
 
-def contributions(model: GaussianModel, dataset: CameraDataset, views: list[int]) -> Tensor:
-    """The sum of the blend weights of every Gaussian [N] over all pixels of the views."""
+def contributions(model: GaussianModel, dataset: CameraDataset, views: list[int], share: float = 1.0) -> Tensor:
+    """The sum of the blend weights of every Gaussian [N] over all pixels of the views, times `share`."""
     total = torch.zeros(len(model), device=model.get_xyz.device)
     for index in views:
         camera = dataset.geometry(index)
-        total += _weighted(model, reduced_geometry(camera, divisor(camera)))
+        total += _weighted(model, reduced_geometry(camera, divisor(camera)), share)
     return total
 
 
-def error_scores(model: GaussianModel, dataset: CameraDataset, views: list[int]) -> Tensor:
-    """The sum over all pixels of the views of blend weight times absolute error, for every Gaussian [N].
+def error_scores(model: GaussianModel, dataset: CameraDataset, views: list[int], share: float = 1.0) -> Tensor:
+    """The sum over all pixels of the views of blend weight times absolute error times `share`, for every Gaussian [N].
 
     Each view's errors are divided by their mean, so that a dark or an easy view counts like any other.
     """
@@ -43,7 +43,8 @@ def error_scores(model: GaussianModel, dataset: CameraDataset, views: list[int])
         camera = dataset[index]
         assert camera.ground_truth_image is not None
         factor = divisor(camera)
-        total += _weighted(model, reduced_geometry(camera, factor), area_mean(camera.ground_truth_image, factor))
+        photo = area_mean(camera.ground_truth_image, factor)
+        total += _weighted(model, reduced_geometry(camera, factor), share, photo)
     return total
 
 
@@ -52,8 +53,8 @@ def divisor(camera: Camera) -> int:
     return max(1, min(camera.image_height, camera.image_width) // SIDE)
 
 
-def _weighted(model: GaussianModel, camera: Camera, photo: Tensor | None = None) -> Tensor:
-    """Sums of blend weights [N], times the error where there is a photo [3, H, W].
+def _weighted(model: GaussianModel, camera: Camera, share: float, photo: Tensor | None = None) -> Tensor:
+    """Sums of blend weights [N] times `share`, times the error where there is a photo [3, H, W].
 
     The derivative of a pixel by the base colour of a Gaussian is its blend weight, times the constant of the first
     harmonic; the backward pass of any rasteriser therefore gives the sums.
@@ -64,5 +65,5 @@ def _weighted(model: GaussianModel, camera: Camera, photo: Tensor | None = None)
         if photo is not None:
             error = (render.detach() - photo).abs().mean(dim=0)
             weight = (error / error.mean().clamp_min(1e-8)).expand_as(render).contiguous()
-        (gradient,) = torch.autograd.grad(render, model._features_dc, weight)
+        (gradient,) = torch.autograd.grad(render, model._features_dc, share * weight)
     return gradient[:, 0].sum(dim=1).clamp_min(0) / (3 * C0)

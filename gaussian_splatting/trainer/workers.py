@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from gaussian_splatting.camera import Camera
     from gaussian_splatting.dataset.dataset import CameraDataset
+    from gaussian_splatting.gaussian_model import GaussianModel
     from gaussian_splatting.trainer.base import BaseTrainer
 
 Value = TypeVar("Value")
@@ -29,6 +31,12 @@ class Alone:
 
     wish: Callable[[], int | None] = staticmethod(lambda: None)
     """The number of the signal that this process was asked to stop with, if any; a run sets it."""
+    is_due: Callable[[], bool] = staticmethod(lambda: False)
+    """Whether it is time for a checkpoint; a run sets it."""
+    sharded = False
+    """Whether each process holds a part of the Gaussians only; see `sharded.Sharded`."""
+    share = 1.0
+    """The weight of what this process adds to a sum that all of them add the same to: all of them together are 1."""
 
     def begin(self, cameras: Sequence[Camera] | CameraDataset) -> None:
         """The views of the steps that follow come from these cameras."""
@@ -58,6 +66,56 @@ class Alone:
         """The signal that all processes stop for after this step; `received` is what this one knows of."""
         return received
 
+    def agreed_due(self) -> bool:
+        """Whether the first process found after this step that it is time for a checkpoint."""
+        return self.is_due()
+
+    # The rows of the model. In a sharded run the model of a process has n of N; all agree on an order of the N.
+
+    def divide(self, trainer: BaseTrainer) -> None:
+        """Leave each process the rows of a new trainer that it will hold."""
+
+    def count(self, model: GaussianModel) -> int:
+        """The number N of Gaussians of all processes together."""
+        return len(model)
+
+    def all_rows(self, values: Tensor) -> Tensor:
+        """Values of all Gaussians [N, ...], of those of this process [n, ...]."""
+        return values
+
+    def own_rows(self, values: Tensor) -> Tensor:
+        """Values of the Gaussians of this process [n, ...], of those of all [N, ...]."""
+        return values
+
+    def held(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Which of `rows` [M] among all Gaussians this process holds [M] bool, and where its model has them [m]."""
+        return torch.ones_like(rows, dtype=torch.bool), rows
+
+    def change_rows(
+        self, model: GaussianModel, parents: Tensor, fresh: Tensor, values: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """`GaussianModel.change_rows` where `parents` and `fresh` are of all Gaussians, `values` of the rows held here.
+
+        A new Gaussian is held by the process that holds its parent.
+        """
+        model.change_rows(parents, fresh, values)
+
+    def weight(self, model: GaussianModel) -> float:
+        """The factor on a mean over the rows held here that makes the mean over processes one over all Gaussians."""
+        return 1.0
+
+    def whole(self, name: str, rows: Tensor) -> Tensor:
+        """Rows of all Gaussians, on the processor, in the first process; elsewhere anything."""
+        return rows
+
+    def dealt(self, tensors: Mapping[str, Tensor], row_names: Collection[str]) -> Mapping[str, Tensor]:
+        """A checkpoint with those rows of the tensors in `row_names` that this process will hold."""
+        return tensors
+
+    def whole_model(self, model: GaussianModel) -> GaussianModel:
+        """A model with all Gaussians, in the first process; elsewhere anything."""
+        return model
+
 
 ALONE = Alone()
 
@@ -74,6 +132,7 @@ def join(trainer: BaseTrainer, workers: Alone) -> None:
     trainer.workers = workers
     if workers.size == 1:
         return
+    workers.divide(trainer)
     for group in trainer.optimizer.param_groups:
         if not group.get("per_row"):
             rate = trainer.schedules[group["name"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ class World:
         self.size, self.turn = size, threading.Lock()
         self.meeting, self.values = threading.Barrier(size), [None] * size
 
-    def run(self, work: Callable[[Together], Any]) -> list[Any]:
+    def run(self, work: Callable[[Any], Any], kind: type[Together] = Together) -> list[Any]:
         """What `work` gives for every worker, or the error that it raises."""
         found: list[Any] = [None] * self.size
 
@@ -28,7 +28,7 @@ class World:
             channel = ThreadChannel(self, rank)
             with self.turn:
                 try:
-                    found[rank] = work(Together(channel))
+                    found[rank] = work(kind(channel))
                 except Exception as error:
                     found[rank] = error
                     if not isinstance(error, PeerError):
@@ -65,6 +65,17 @@ class ThreadChannel(Channel):
 
     def gather(self, values: Tensor) -> Tensor:
         return torch.stack(self.world.swap(self.rank, values.clone()))
+
+    def trade(self, values: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor:
+        assert sum(sent) == len(values)
+        found = [parts[self.rank] for parts in self.world.swap(self.rank, values.clone().split(list(sent)))]
+        assert [len(part) for part in found] == list(received)
+        return torch.cat(found)
+
+    def to_first(self, values: Tensor, counts: Sequence[int]) -> Tensor:
+        parts = self.world.swap(self.rank, values.clone())
+        assert [len(part) for part in parts] == list(counts)
+        return values if self.rank else torch.cat(parts)
 
     def from_first(self, values: Tensor) -> Tensor:
         return values.copy_(self.world.swap(self.rank, values.clone())[0])
