@@ -104,9 +104,10 @@ class Budget(BaseTrainer):
 
     def allowed(self, step: int) -> int:
         """The number of Gaussians that the curve allows after the refinement of a step."""
-        options = self.budget
-        span = options.until_iter - options.from_iter + options.interval
-        done = min(1.0, max(0.0, (step - options.from_iter + options.interval) / span))
+        options, interval = self.budget, self.budget.interval
+        first = -(-options.from_iter // interval) * interval
+        last = max(first, options.until_iter // interval * interval)
+        done = min(1.0, max(0.0, (step - first + interval) / (last - first + interval)))
         risen = done if options.curve == "linear" else done * (2 - done)
         start, final = self.seen.start_count, self.seen.final_count
         return start + round((final - start) * risen)

@@ -32,8 +32,9 @@ class GaussianRates(Options):
         minimum=1,
         moment=True,
     )
-    feature: float = option(
-        0.0025, "rate of the base colour; the other SH coefficients get a 20th", name="feature_lr", maximum=HIGHEST
+    feature: float = option(0.0025, "rate of the base colour", name="feature_lr", maximum=HIGHEST)
+    feature_rest: float | None = option(
+        None, "rate of the other SH coefficients; none: a 20th of feature_lr", name="feature_rest_lr", maximum=HIGHEST
     )
     opacity: float = option(0.025, "rate of the opacity logit", name="opacity_lr", maximum=HIGHEST)
     scaling: float = option(0.005, "rate of the log scales", name="scaling_lr", maximum=HIGHEST)
@@ -42,7 +43,8 @@ class GaussianRates(Options):
     def schedules(self, scene_extent: float) -> dict[str, Callable[[int], float]]:
         """Parameter group name -> rate of the step."""
         first, last = self.position_init * scene_extent, self.position_final * scene_extent
-        constant = {"f_dc": self.feature, "f_rest": self.feature / 20, "opacity": self.opacity}
+        rest = self.feature / 20 if self.feature_rest is None else self.feature_rest
+        constant = {"f_dc": self.feature, "f_rest": rest, "opacity": self.opacity}
         constant |= {"scaling": self.scaling, "rotation": self.rotation}
         result: dict[str, Callable[[int], float]] = {name: _always(rate) for name, rate in constant.items()}
         result["xyz"] = exponential(first, last, self.position_max_steps, names="position_lr_init, position_lr_final")

@@ -135,3 +135,14 @@ def test_the_curve_is_one_of_two():
     with pytest.raises(ValueError, match="budget_curve is 'steep'; expected linear or parabolic"):
         make_trainer(budget_curve="steep")
     assert BudgetOptions().curve == "linear"
+
+
+def test_the_last_refinement_reaches_the_budget_whatever_the_interval():
+    """Between 11 and 49, refinements every 10 steps happen at 20, 30 and 40."""
+    trainer = make_trainer(budget_from_iter=11, budget_until_iter=49)
+    start = trainer.seen.start_count
+    steps = [trainer.allowed(step) for step in (10, 20, 30, 40)]
+    assert (steps[0], steps[-1]) == (start, 100)
+    assert [round((after - before) * 3) for before, after in zip(steps, steps[1:], strict=False)] == pytest.approx(
+        [100 - start] * 3, abs=3
+    )

@@ -7,7 +7,7 @@ import torch
 
 from gaussian_splatting.camera import pinhole_camera
 from gaussian_splatting.trainer import Resolution
-from gaussian_splatting.trainer.pyramid import Pyramid, area_mean, picked
+from gaussian_splatting.trainer.pyramid import Pyramid, area_mean, picked, reduced_blur, reduced_geometry
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
 SCHEDULE = {"resolution_coarse_until_iter": 3, "resolution_half_until_iter": 6, "resolution_smallest_side": 6}
@@ -126,3 +126,23 @@ def test_kept_pictures_are_not_read_again_and_give_the_same_bits():
         pass
     assert counting.asked == 3
     assert torch.equal(trainer.model.get_xyz, plain.model.get_xyz)
+
+
+def test_the_blur_at_a_reduced_size_is_that_of_averaged_pixels():
+    """The variance of a bar of `factor` samples, and of a blur that was there before."""
+    for factor in (1, 2, 4, 8):
+        samples = torch.arange(factor, dtype=torch.float64)
+        spread = float(samples.var(correction=0))
+        assert reduced_blur(0.3, factor) == pytest.approx((0.3 + spread) / factor**2)
+    assert reduced_blur(reduced_blur(0.3, 2), 2) == pytest.approx(reduced_blur(0.3, 4))
+
+
+def test_a_small_picture_is_the_mean_of_the_full_one():
+    """With the usual blur of 0.3 pixels the small picture would be that of other, larger Gaussians."""
+    model, camera = tiny_model(), TinyDataset()[0]
+    with torch.no_grad():
+        wanted = area_mean(model(camera)["render"], 2)
+        small = reduced_geometry(camera, 2)
+        usual = small._replace(custom_data={})
+        ours, theirs = (float((model(view)["render"] - wanted).abs().mean()) for view in (small, usual))
+    assert ours < 0.5 * theirs
