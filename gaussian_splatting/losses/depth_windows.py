@@ -1,7 +1,8 @@
 """The windowed depth error, in a small multiple of the memory of the map.
 
 Unfolding a 1080p map into windows of 17 x 17 every 4 pixels takes 18 times its memory for each tensor, and autograd
-keeps several. Here a strip of windows is walked at a time, and the gradient is computed beside the loss.
+keeps several. Here a strip of windows is walked at a time, and the gradient is computed beside the loss. Maps of float32 on
+a CPU are left to a kernel of the cpu backend.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gaussian_splatting.errors import TrainingError
+from gaussian_splatting.rasterizer import cpu
 
 _CACHED = 1 << 17  # elements of a tensor that stays in a CPU's cache
 _ROWS = 64
+_LEAST_WIDTH = 16  # of a map that the kernel of the cpu backend takes
 _TINY = 1e-30  # less than any variance of numbers that differ
 
 
@@ -47,6 +50,8 @@ class _WindowedError(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         depth, target, weights, radius, stride = inputs
         size = 2 * radius + 1
+        if _suits_kernel(depth):
+            return _by_kernel(ctx, depth, target, weights, radius, stride)
         rows, columns = ((length - size) // stride + 1 for length in depth.shape)
         limit = depth.numel() // 4 if depth.is_cuda else min(depth.numel() // 4, _CACHED)
         block = max(1, limit // (columns * stride * stride))
@@ -68,6 +73,20 @@ class _WindowedError(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         (gradient,) = ctx.saved_tensors
         return gradient * grad_outputs[0], None, None, None, None
+
+
+def _suits_kernel(depth: Tensor) -> bool:
+    return depth.device.type == "cpu" and depth.dtype == torch.float32 and depth.shape[1] >= _LEAST_WIDTH
+
+
+def _by_kernel(ctx: Any, depth: Tensor, target: Tensor, weights: Tensor, radius: int, stride: int) -> Tensor:
+    maps = [values.detach().contiguous().numpy() for values in (depth, target, weights)]
+    total, gradient = cpu.windowed_error(*maps, float(_slope(depth, target, weights)), radius, stride)
+    size = 2 * radius + 1
+    rows, columns = ((length - size) // stride + 1 for length in depth.shape)
+    num_pixels = rows * columns * size * size
+    ctx.save_for_backward(torch.from_numpy(gradient).div_(num_pixels))
+    return depth.new_tensor(total / num_pixels)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -143,6 +145,5 @@ def test_the_last_refinement_reaches_the_budget_whatever_the_interval():
     start = trainer.seen.start_count
     steps = [trainer.allowed(step) for step in (10, 20, 30, 40)]
     assert (steps[0], steps[-1]) == (start, 100)
-    assert [round((after - before) * 3) for before, after in zip(steps, steps[1:], strict=False)] == pytest.approx(
-        [100 - start] * 3, abs=3
-    )
+    growths = [after - before for before, after in pairwise(steps)]
+    assert max(growths) - min(growths) <= 1

@@ -32,6 +32,7 @@ __all__ = [
     "render_gaussians",
     "set_num_threads",
     "ssim",
+    "windowed_error",
 ]
 
 
@@ -89,6 +90,20 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     from gaussian_splatting.rasterizer.cpu.loss_function import ssim as implementation
 
     return implementation(x, y)
+
+
+def windowed_error(
+    depth: NDArray[np.float32],
+    target: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    slope: float,
+    radius: int,
+    stride: int,
+) -> tuple[float, NDArray[np.float32]]:
+    """The sum of the errors of all windows of two depth maps, and its derivative; see `depth_windows`."""
+    from gaussian_splatting.rasterizer.cpu.depth_windows import windowed_error as implementation
+
+    return implementation(depth, target, weights, slope, radius, stride)
 
 
 def adam_step(
