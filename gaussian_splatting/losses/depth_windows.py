@@ -1,8 +1,8 @@
 """The windowed depth error, in a small multiple of the memory of the map.
 
 Unfolding a 1080p map into windows of 17 x 17 every 4 pixels takes 18 times its memory for each tensor, and autograd
-keeps several. Here a strip of windows is walked at a time, and the gradient is computed beside the loss. Maps of float32 on
-a CPU are left to a kernel of the cpu backend.
+keeps several. Here a strip of windows is walked at a time, and the gradient is computed beside the loss. Maps of
+float32 on a CPU are left to a kernel of the cpu backend.
 """
 
 from __future__ import annotations

@@ -77,11 +77,12 @@ def check_trainer(cls: type[BaseTrainer], **options: Any) -> list[str]:
 
 
 def _options(cls: type[BaseTrainer], make: Maker) -> None:
-    """Options round-trip through keyword arguments and through text."""
+    """Options round-trip through keyword arguments and through text; what is none may be filled in from the data."""
     known = flat_options(rules.option_groups(cls))
     defaults = {name: entry.default for name, entry in known.items()}
     again = cls(tiny_model(cls), tiny_dataset(cls), **defaults)
     found = {name: entry.default for name, entry in flat_options(again.options).items()}
+    found |= {name: None for name, value in defaults.items() if value is None}
     assert found == defaults, f"{cls.__name__}: options change on their way through keyword arguments"
     for name, entry in known.items():
         read = parse(name, str(entry.default), entry.annotation)

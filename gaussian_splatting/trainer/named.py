@@ -13,7 +13,7 @@ from gaussian_splatting.trainer.normals import NormalConsistency
 from gaussian_splatting.trainer.opacity_reset import OpacityReset
 from gaussian_splatting.trainer.rate_recipe import RateRecipe
 from gaussian_splatting.trainer.rates import GaussianRates
-from gaussian_splatting.trainer.resolution import Resolution, ResolutionOptions
+from gaussian_splatting.trainer.resolution import Resolution
 from gaussian_splatting.trainer.scale_regularisation import ScaleRegularisation
 from gaussian_splatting.trainer.sh_lift import SHLift, SHLiftOptions
 
@@ -23,7 +23,7 @@ from gaussian_splatting.trainer.sh_lift import SHLift, SHLiftOptions
 class BaseFastTrainer(SHLift, Budget, Resolution, RateRecipe):
     """About the quality of the full 3DGS recipe in a fifth of its time, without depth maps."""
 
-    rates = GaussianRates(opacity=0.05)
+    rates = GaussianRates(opacity=0.035, scaling=0.0085, feature_rest=0.000375)
     sh_lift = SHLiftOptions(up_interval=5_000)
     budget = BudgetOptions(exchange=0.05)
 
@@ -33,10 +33,9 @@ class BaseDefaultTrainer(BaseFastTrainer):
 
 
 class BaseBestTrainer(BaseFastTrainer):
-    """Twice the Gaussians, more of the run at full size, and many more steps, without depth maps."""
+    """Twice the Gaussians and many more steps, without depth maps."""
 
     budget = BudgetOptions(exchange=0.01, density=4_600.0)
-    resolution = ResolutionOptions(half_until_iter=22_500)
 
 
 class FastTrainer(Depth, BaseFastTrainer):
@@ -48,7 +47,7 @@ class DefaultTrainer(Depth, BaseDefaultTrainer):
 
 
 class BestTrainer(Depth, BaseBestTrainer):
-    """Twice the Gaussians, more of the run at full size, and many more steps."""
+    """Twice the Gaussians and many more steps."""
 
 
 # Without depth maps

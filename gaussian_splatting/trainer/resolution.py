@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
+from gaussian_splatting.trainer.detail import kept_detail, share_of_run
 from gaussian_splatting.trainer.pyramid import Pyramid
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
     from gaussian_splatting.dataset.dataset import CameraDataset
 
+log = logging.getLogger("gaussian_splatting")
+
+LONGEST = 30_000
+HALF, COARSE = 0.84, 0.15
+"""Parts of a run at these sizes where there are no pictures to look at."""
+COARSE_PART = 0.6
+"""Of the part that the coarsest pictures would be good for: a run starts far from anything."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResolutionOptions(Options):
     """When the pictures are a quarter, a half, and all of their size."""
 
-    coarse_until_iter: int = option(4_500, "last step at the coarsest size", moment=True)
-    half_until_iter: int = option(25_200, "last step at half the size", moment=True)
+    until_iter: int = option(LONGEST, "last step of the run, which the detail of pictures divides", moment=True)
+    coarse_until_iter: int | None = option(
+        None, "last step at the coarsest size; none: by how much detail the pictures keep at it", moment=True
+    )
+    half_until_iter: int | None = option(
+        None, "last step at half the size; none: by how much detail the pictures keep at it", moment=True
+    )
     coarsest: int = option(4, "what the coarsest size divides width and height by: a power of two", minimum=1)
     smallest_side: int = option(100, "no picture is made smaller than this many pixels", minimum=1)
 
@@ -33,16 +48,31 @@ class ResolutionOptions(Options):
 class Resolution(BaseTrainer):
     """Adds a schedule of picture sizes from coarse to fine (compare Chen et al. 2025, "DashGaussian").
 
-    A step on a picture of half the size costs a third. Pictures are averaged over areas, so that nothing aliases.
+    A step on a picture of half the size costs a third. Pictures are averaged over areas, so that nothing aliases, and a
+    Gaussian is blurred on the small screen as it is in the mean of the full one. How long small pictures are good
+    enough follows from the detail that they keep.
     """
 
     shardable = True
     resolution = ResolutionOptions()
 
     def setup(self) -> None:
-        """Make place for the small pictures."""
+        """Make place for the small pictures, and find out how long they are good enough."""
         super().setup()
         self.pyramid = Pyramid()
+        options = self.resolution
+        half = self._last_step(options.half_until_iter, 2, 1.0, HALF)
+        coarse = min(half, self._last_step(options.coarse_until_iter, options.coarsest, COARSE_PART, COARSE))
+        self.resolution = replace(options, half_until_iter=half, coarse_until_iter=coarse)
+        self.options["resolution"] = self.resolution
+        log.info("pictures are 1/%d of their size until step %d, half until %d", options.coarsest, coarse, half)
+
+    def _last_step(self, asked: int | None, factor: int, part: float, usual: float) -> int:
+        if asked is not None:
+            return asked
+        kept = None if self.dataset is None or factor == 1 else kept_detail(self.dataset, factor)
+        share = usual if kept is None else part * share_of_run(kept)
+        return round(share * self.resolution.until_iter)
 
     def view(self, cameras: Sequence[Camera] | CameraDataset, index: int) -> Camera:
         """The camera, without pictures where the small ones are kept already."""
@@ -71,6 +101,8 @@ class Resolution(BaseTrainer):
     def divisor(self, step: int, side: int) -> int:
         """What step `step` divides width and height by, for pictures whose shorter side has `side` pixels."""
         options = self.resolution
+        assert options.half_until_iter is not None
+        assert options.coarse_until_iter is not None
         wanted = 1 if step > options.half_until_iter else 2 if step > options.coarse_until_iter else options.coarsest
         wanted = min(wanted, options.coarsest)
         while wanted > 1 and side // wanted < options.smallest_side:

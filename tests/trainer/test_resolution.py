@@ -7,6 +7,7 @@ import torch
 
 from gaussian_splatting.camera import pinhole_camera
 from gaussian_splatting.trainer import Resolution
+from gaussian_splatting.trainer.detail import kept_detail, share_of_run
 from gaussian_splatting.trainer.pyramid import Pyramid, area_mean, picked, reduced_blur, reduced_geometry
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
@@ -119,7 +120,9 @@ class CountingDataset(TinyDataset):
 def test_kept_pictures_are_not_read_again_and_give_the_same_bits():
     trainer, plain = make_trainer(), make_trainer()
     counting, cameras = CountingDataset(), CountingDataset()
-    trainer.resolution = plain.resolution = type(plain.resolution)(coarse_until_iter=9, smallest_side=6)
+    trainer.resolution = plain.resolution = type(plain.resolution)(
+        coarse_until_iter=9, half_until_iter=9, smallest_side=6
+    )
     for _ in trainer.run(counting, 9):
         pass
     for _ in plain.run(cameras.cameras, 9):
@@ -146,3 +149,35 @@ def test_a_small_picture_is_the_mean_of_the_full_one():
         usual = small._replace(custom_data={})
         ours, theirs = (float((model(view)["render"] - wanted).abs().mean()) for view in (small, usual))
     assert ours < 0.5 * theirs
+
+
+def test_pictures_without_detail_are_small_for_nearly_the_whole_run_and_sharp_ones_never():
+    flat, sharp = TinyDataset(), TinyDataset()
+    checks = (torch.arange(24)[:, None] + torch.arange(32)).remainder(2).float().expand(3, 24, 32)
+    for dataset, picture in ((flat, torch.full((3, 24, 32), 0.5)), (sharp, checks)):
+        dataset.cameras = [one._replace(ground_truth_image=picture.clone()) for one in dataset.cameras]
+    steps = [Scheduled(tiny_model(), dataset, resolution_until_iter=1000).resolution for dataset in (flat, sharp)]
+    assert [(one.coarse_until_iter, one.half_until_iter) for one in steps] == [(570, 950), (0, 0)]
+
+
+def test_what_is_asked_for_is_not_looked_for():
+    options = make_trainer(resolution_until_iter=1000, resolution_half_until_iter=700).resolution
+    assert (options.coarse_until_iter, options.half_until_iter) == (3, 700)
+    assert make_trainer(resolution_half_until_iter=2).resolution.coarse_until_iter == 2
+
+
+def test_without_pictures_the_usual_parts_of_a_run_are_taken():
+    trainer = Scheduled(tiny_model(), None, scene_extent=1.0, resolution_until_iter=1000)
+    assert (trainer.resolution.coarse_until_iter, trainer.resolution.half_until_iter) == (150, 840)
+
+
+def test_detail_is_the_error_of_pictures_that_were_reduced_and_enlarged():
+    dataset = TinyDataset()
+    noise = torch.rand((3, 24, 32), generator=torch.Generator().manual_seed(0))
+    dataset.cameras = [one._replace(ground_truth_image=noise) for one in dataset.cameras]
+    small = torch.nn.functional.avg_pool2d(noise[None], 2)
+    enlarged = torch.nn.functional.interpolate(small, scale_factor=2, mode="bilinear")[0]
+    expected = -10 * float((enlarged - noise).square().mean().log10())
+    assert kept_detail(dataset, 2) == pytest.approx(expected, abs=1e-3)
+    assert kept_detail(dataset, 32) is None
+    assert [share_of_run(value) for value in (20.0, 22.0, 30.0, 100.0)] == [0, 0, 0.5, 0.95]
