@@ -133,6 +133,10 @@ class Together(Alone):
         """The parameter groups whose gradients are still those of this process's own view."""
         return trainer.optimizer.param_groups
 
+    def screen(self, out: dict[str, Any]) -> Tensor:
+        """What the view of this process showed, to be exchanged; see `screen_of`."""
+        return screen_of(out)
+
     def screens(self, screen: Tensor) -> Tensor:
         """What every view of the step showed [size, n, 3] of the Gaussians held here; `screen` is of its own view."""
         return self.peers.gather(screen)
@@ -142,12 +146,8 @@ class Together(Alone):
         return everything(trainer)
 
     def _screen(self, trainer: BaseTrainer, out: dict[str, Any]) -> Tensor | None:
-        """Screen gradients and radii [N, 3] as bits, if any feature looks at them."""
-        if len(rules.hook_chain(type(trainer), "after_backward")) == 1:
-            return None
-        gradient = out["get_viewspace_grad"](out).detach().float().contiguous()
-        radii = out["radii"].detach().to(torch.int32)
-        return torch.cat((gradient.view(torch.int32), radii[:, None]), dim=1)
+        """What the view showed, as `screen_of`, if any feature looks at it."""
+        return None if len(rules.hook_chain(type(trainer), "after_backward")) == 1 else self.screen(out)
 
     def _views(self, trainer: BaseTrainer, screens: Tensor) -> Iterator[SeenView]:
         """Every view of the step in the order of ranks, the gradient of the step hidden but for the last."""
@@ -187,6 +187,13 @@ class ShownView(dict[str, Any]):
             f"out[{key!r}] is not there in after_backward() when several processes train: of the views of the others "
             f"it has {', '.join(self)} only; train with one process, or take it from a loss"
         )
+
+
+def screen_of(out: dict[str, Any]) -> Tensor:
+    """Screen gradients and radii [N, 3] of a view, as bits."""
+    gradient = out["get_viewspace_grad"](out).detach().float().contiguous()
+    radii = out["radii"].detach().to(torch.int32)
+    return torch.cat((gradient.view(torch.int32), radii[:, None]), dim=1)
 
 
 def _flattened(groups: Sequence[Mapping[str, Any]], loss: Tensor, size: int) -> Tensor:

@@ -34,6 +34,7 @@ RECIPES = [
     named.FastTrainer,
     named.SHLiftOpacityResetDensificationCameraTrainer,
     ThinningTrainer,
+    named.NormalSHLiftOpacityResetDensificationTrainer,
 ]
 
 

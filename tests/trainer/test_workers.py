@@ -23,10 +23,12 @@ from gaussian_splatting.trainer.tiny_scene import tiny_dataset, tiny_model
 from gaussian_splatting.trainer.workers import ALONE, Alone, join
 
 
-def make(cls: type[BaseTrainer], workers: Alone = ALONE, **options: Any) -> BaseTrainer:
+def make(cls: type[BaseTrainer], workers: Alone = ALONE, backend: str = "auto", **options: Any) -> BaseTrainer:
     known = flat_options(rules.option_groups(cls))
     quick = {name: value for name, value in QUICK.items() if name in known}
-    trainer = cls(tiny_model(cls), tiny_dataset(cls), **{**quick, **options})
+    model = tiny_model(cls)
+    model.backend = backend if backend != "auto" else model.backend
+    trainer = cls(model, tiny_dataset(cls), **{**quick, **options})
     join(trainer, workers)
     return trainer
 
