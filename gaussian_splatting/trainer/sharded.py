@@ -18,7 +18,8 @@ from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.gaussian_rows import ATTRIBUTES
 from gaussian_splatting.rasterizer import resolve_backend
 from gaussian_splatting.trainer import rules
-from gaussian_splatting.trainer.exchange import Peers, Together, everything
+from gaussian_splatting.trainer.digests import everything
+from gaussian_splatting.trainer.exchange import Peers, Together
 from gaussian_splatting.trainer.gathered import Gathered
 from gaussian_splatting.trainer.projected import Projected
 from gaussian_splatting.trainer.shards import Shards, deal
@@ -133,6 +134,11 @@ class Sharded(Together):
     def weight(self, model: GaussianModel) -> float:
         """The factor on a mean over the rows held here that makes the mean over processes one over all Gaussians."""
         return self.size * len(model) / len(self.shards)
+
+    def total(self, number: int) -> int:
+        """The sum over processes of a number that concerns the rows held here."""
+        told = self.peers.check_in("a number of rows", number=number)
+        return sum(message["number"] for message in told)
 
     def _take(self, owner: Tensor) -> None:
         shards = Shards(owner, self.rank, self.size)
