@@ -42,7 +42,7 @@ def train(arguments: argparse.Namespace) -> None:
     from gaussian_splatting.runs.processes import joined
 
     device = lambda: commands.chosen_device(arguments)  # noqa: E731
-    with joined(device, lambda error: commands.explained(error) is not None) as workers:
+    with joined(device, lambda error: commands.explained(error) is not None, arguments.shard) as workers:
         train_with(arguments, workers)
 
 
@@ -51,12 +51,17 @@ def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
     from gaussian_splatting import prepare
     from gaussian_splatting.cli import option_flags
     from gaussian_splatting.convert.offer import scene_of
+    from gaussian_splatting.errors import SplatError
     from gaussian_splatting.runs.following import held_folder, run_class
     from gaussian_splatting.runs.processes import own_device
     from gaussian_splatting.trainer.rules import option_groups
     from gaussian_splatting.trainer.workers import join
 
     if arguments.viewer:
+        if workers.sharded:
+            raise SplatError(
+                "--viewer shows all Gaussians, and with --shard no process has them; leave out one of the two"
+            )
         require_viser()
     if arguments.tensorboard:
         tensorboard_log.require_tensorboard()
@@ -182,15 +187,17 @@ def announce(
     trainer: BaseTrainer, cameras: CameraDataset, iterations: int, schedule_length: int, say: Callable[[str], None]
 ) -> None:
     """Say what will be trained, by how many processes, and which length the schedules follow."""
-    camera, views = cameras.geometry(0), trainer.workers.size
+    camera, views, num = cameras.geometry(0), trainer.workers.size, trainer.workers.count(trainer.model)
     say(
-        f"{len(cameras)} views of {camera.image_width}x{camera.image_height}, {len(trainer.model)} Gaussians, "
+        f"{len(cameras)} views of {camera.image_width}x{camera.image_height}, {num} Gaussians, "
         f"extent {trainer.scene_extent:.3g}; {type(trainer).__name__}, {iterations} steps"
     )
     if schedule_length != REFERENCE_LENGTH:
         say(f"schedules are scaled from {REFERENCE_LENGTH} to {schedule_length} steps (explicit options are not)")
     if views > 1:
         say(f"{views} processes: {views} views in a step, rates times {views**0.5:.3g}, betas to the power {views}")
+    if trainer.workers.sharded:
+        say(f"the Gaussians are shared out over {views} processes, about {round(num / views)} to each")
     if trainer.model.get_xyz.is_cuda:
         from gaussian_splatting.runs import card_memory
 
@@ -261,10 +268,10 @@ def execute(
     follows = run.trainer.workers.rank > 0
     is_open = begin(run, claim, schedule_length, (lambda: None) if follows else write_settings)
     require_one_run(run)
+    if run.trainer.workers.first(lambda: not is_open and run.folder.report.is_file()):
+        return
     if follows:
         run.run()
-        return
-    if not is_open and run.folder.report.is_file():
         return
     with watch():
         run.run()

@@ -162,7 +162,7 @@ def copy_depths(files: SceneFiles, names: Sequence[str], destination: Path) -> N
     for name in names:
         for path in files.depth(name):
             if path is not None and files.depth_folder is not None:
-                relative = path.relative_to(files.depth_folder.resolve())
+                relative = path.resolve().relative_to(files.depth_folder.resolve())
                 write_atomically(destination / "depths" / relative, path.read_bytes())
 
 

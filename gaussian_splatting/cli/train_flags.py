@@ -52,6 +52,10 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     length.add_argument("--epochs", type=int, default=None, help="length in passes over the training views instead")
     run.add_argument("--save_iterations", type=int, nargs="+", default=None, help="steps to save at, besides the last")
+    run.add_argument(
+        "--shard", action="store_true",
+        help="with torchrun: share out the Gaussians over the processes, where they are too many for each to hold all",
+    )  # fmt: skip
     run.add_argument("--seed", type=int, default=0, help="all randomness follows from it (default 0)")
     run.add_argument("--quiet", action="store_true", help="no progress bar")
     run.add_argument("--empty_cache_every_step", action="store_true", help="kept for compatibility; has no effect")

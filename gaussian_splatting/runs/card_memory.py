@@ -48,10 +48,7 @@ def estimate(trainer: BaseTrainer, cameras: CameraDataset) -> Estimate:
     """What this run takes at its peak, which is in a step or in a refinement, whichever needs more."""
     rows = trainer.model.rows()
     num = max(1, len(trainer.model))
-    values = sum(parameter.nbytes for parameter in rows.values()) // num
-    statistics = sum(
-        getattr(state, name).nbytes for state in trainer.states().values() for name in state.row_fields()
-    ) // num  # fmt: skip
+    values, statistics = bytes_of_row(trainer)
     # The harmonics are put together for the rasteriser, and so are their gradients.
     harmonics = (rows["f_dc"].nbytes + rows["f_rest"].nbytes) // num
     exchanged = 2 * values if trainer.workers.size > 1 else 0
@@ -64,12 +61,32 @@ def estimate(trainer: BaseTrainer, cameras: CameraDataset) -> Estimate:
     return Estimate(max(in_step, in_refinement), cameras.bytes_on_device(), PIXEL_BYTES * largest)
 
 
+def bytes_of_row(trainer: BaseTrainer) -> tuple[int, int]:
+    """What the parameters of a Gaussian take, and what its statistics do."""
+    num = max(1, len(trainer.model))
+    values = sum(parameter.nbytes for parameter in trainer.model.rows().values())
+    fields = [getattr(state, name) for state in trainer.states().values() for name in state.row_fields()]
+    return values // num, sum(field.nbytes for field in fields) // num
+
+
+def shard_advice(trainer: BaseTrainer, free: int, name: str) -> list[str]:
+    """A line to say where the Gaussians are shared out. What a step takes depends on what its views show."""
+    values, statistics = bytes_of_row(trainer)
+    kept = len(trainer.model) * (4 * values + statistics)
+    return [
+        f"memory of {name}: {free / GIB:.1f} GiB free; {kept / GIB:.2f} GiB for its part of the Gaussians "
+        f"({4 * values + statistics} bytes each), and what the views of a step show besides"
+    ]
+
+
 def advice(trainer: BaseTrainer, cameras: CameraDataset, free: int, name: str) -> list[str]:
     """Lines to say before a run on the card `name` with `free` bytes: the estimate, and what to do when it is too much.
 
     >>> rounded(1_234_567)
     1200000
     """
+    if trainer.workers.sharded:
+        return shard_advice(trainer, free, name)
     found, num, limit = estimate(trainer, cameras), len(trainer.model), limit_on_gaussians(trainer)
     most = num if limit is None else max(num, limit[1])
     room = found.room(free)

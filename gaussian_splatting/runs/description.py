@@ -54,6 +54,8 @@ def describe(trainer: BaseTrainer, cameras: CameraDataset, iterations: int, sche
     }
     if trainer.workers.size > 1:
         machine["processes"] = trainer.workers.size
+    if trainer.workers.sharded:
+        machine["sharded"] = True
     found = {
         "trainer": type(trainer).__name__,
         "iterations": iterations,
@@ -132,7 +134,7 @@ def compare(stored: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> li
             "give the settings of that run to go on with it, choose another -d, or give --overwrite to start anew"
         )
     machine = _part(stored, "machine", path)
-    before, after = ({"processes": 1, **known} for known in (machine, now["machine"]))
+    before, after = ({"processes": 1, "sharded": False, **known} for known in (machine, now["machine"]))
     changed = [
         f"{name} {_shown(before.get(name))} -> {_shown(after.get(name))}"
         for name in sorted(before.keys() | after.keys())

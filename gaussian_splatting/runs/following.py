@@ -17,6 +17,8 @@ from gaussian_splatting.runs import resume
 from gaussian_splatting.runs.folder import RunFolder
 from gaussian_splatting.runs.time_plan import follow
 from gaussian_splatting.runs.training import TrainingRun
+from gaussian_splatting.trainer.checks import finite_parameters
+from gaussian_splatting.trainer.snapshot import capture
 
 if TYPE_CHECKING:
     import os
@@ -52,9 +54,13 @@ class FollowingRun(TrainingRun):
         if decisions:
             self.description = {**self.description, "plan": [list(pair) for pair in decisions]}
         self._recorded = self.trainer.curr_step
+        self._make_up(self._recorded, picture=False, splat=False)
 
     def save_checkpoint(self, step: int) -> Path:
-        """Where the first process writes it."""
+        """Where the first process writes it. The rows that this process alone has are sent to it."""
+        if self.trainer.workers.sharded:
+            finite_parameters(self.trainer.optimizer, step)
+            capture(self.trainer)
         return self.checkpoints.file(step)
 
     def rescue_checkpoint(self) -> Path | None:
@@ -64,8 +70,22 @@ class FollowingRun(TrainingRun):
     def _log(self, step: int, loss: torch.Tensor, out: dict[str, Any]) -> str:
         return ""
 
-    def _write_due(self, step: int) -> None:
-        """The first process writes."""
+    @torch.no_grad()
+    def save_picture(self, step: int) -> None:
+        """The first process writes it. Where the Gaussians are shared out, all take part in rendering."""
+        if self.trainer.workers.sharded:
+            self.trainer.model(self._progress_views().geometry(0))
+
+    @torch.no_grad()
+    def save(self, step: int) -> None:
+        """The first process writes. Where the Gaussians are shared out, it gets all rows and all render."""
+        if not self.trainer.workers.sharded:
+            return
+        finite_parameters(self.trainer.optimizer, step)
+        self.trainer.workers.whole_model(self.trainer.model)
+        if self.held_out is not None:
+            for index in range(len(self.held_out)):
+                self.trainer.model(self.held_out.geometry(index))
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class Reading:
     def __init__(
         self, trainer: BaseTrainer, step: int, seconds: float, loss: Tensor, out: dict[str, Any], *, with_sums: bool
     ) -> None:
-        self.step, self.seconds, self.num = step, seconds, len(trainer.model)
+        self.step, self.seconds, self.num = step, seconds, trainer.workers.count(trainer.model)
         camera, terms = out["camera"], sorted(out["losses"].items())
         self._names, self._has_picture = [name for name, _ in terms], camera.ground_truth_image is not None
         figures = [loss, *(value for _, value in terms)]

@@ -42,8 +42,12 @@ def own_device(device: str) -> str:
 
 
 @contextlib.contextmanager
-def joined(device: Callable[[], str], is_expected: Callable[[Exception], bool] = lambda error: True) -> Iterator[Alone]:
+def joined(
+    device: Callable[[], str], is_expected: Callable[[Exception], bool] = lambda error: True, shard: bool = False
+) -> Iterator[Alone]:
     """Within, this process works with the others that torchrun started; alone when there are none.
+
+    With `shard` they share out the Gaussians; see `trainer.sharded`.
 
     An error of one ends all: the first process raises it, the others leave silently with status 2, but for the
     traceback of an error that is not `is_expected`. All wait for the first, which writes.
@@ -54,8 +58,9 @@ def joined(device: Callable[[], str], is_expected: Callable[[Exception], bool] =
         return
     channel = _connected(here)
     from gaussian_splatting.trainer.exchange import Together
+    from gaussian_splatting.trainer.sharded import Sharded
 
-    workers = Together(channel)
+    workers = (Sharded if shard else Together)(channel)
     try:
         if own_device(device()).startswith("cuda"):
             channel.send_by("nccl")

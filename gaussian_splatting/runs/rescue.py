@@ -20,7 +20,7 @@ def explained(error: Exception, run: TrainingRun) -> Exception:
 
     An error that is our mistake is given back as it is, after saving.
     """
-    step, num = run.trainer.curr_step, len(run.trainer.model)
+    step, num = run.trainer.curr_step, run.trainer.workers.count(run.trainer.model)
     saved, failure = _rescued(run)
     where = _where(run, saved, None if failure == _first_line(error) else failure)
     if isinstance(error, SplatError):

@@ -106,13 +106,19 @@ class TrainingRun:
         self.seconds = max((float(entry.get("seconds", 0.0)) for entry in timing), default=0.0)
         picture = step in self._picture_steps and not self.folder.progress_picture(step).is_file()
         splat = step in self._splat_steps and not self._is_saved(step)
+        if splat:
+            resume.truncate_logs([self.folder.evaluations], step - 1)
+        self._make_up(step, picture, splat)
+
+    def _make_up(self, step: int, picture: bool, splat: bool) -> None:
+        """Write what the first process found wanting of the step that the run goes on after."""
+        picture, splat = self.trainer.workers.first(lambda: [picture, splat])
         if picture or splat:
             # What a step derives from its number alone, such as the SH degree, is no part of a checkpoint.
             self.trainer.preprocess(self.cameras[0])
         if picture:
             self.save_picture(step)
         if splat:
-            resume.truncate_logs([self.folder.evaluations], step - 1)
             self.save(step)
 
     def run(self) -> None:
@@ -129,9 +135,10 @@ class TrainingRun:
         workers = self.trainer.workers
         workers.wish = lambda: wish.received
         first, before = self.trainer.curr_step, self.seconds
-        if not self.checkpoints.file(first).is_file():
+        if not workers.first(lambda: self.checkpoints.file(first).is_file()):
             self.save_checkpoint(first)
         started = saved = time.monotonic()
+        workers.is_due = lambda: 0 < self.checkpoint_seconds <= time.monotonic() - saved
         with progress_bar(self.iterations, first, self.show_progress) as bar:
             for loss, out in self._steps():
                 self._inside, step, now = True, self.trainer.curr_step, time.monotonic()
@@ -143,7 +150,7 @@ class TrainingRun:
                 bar.update()
                 self._write_due(step)
                 received = workers.agreed(wish.received)
-                if received is not None or step == self.iterations or self._is_checkpoint_due(step, now - saved):
+                if received is not None or step == self.iterations or self._is_checkpoint_due(step):
                     self.save_checkpoint(step)
                     saved = time.monotonic()
                 if received is not None and step < self.iterations:
@@ -179,11 +186,12 @@ class TrainingRun:
         return self.metrics.note(step, self.seconds, loss, out)
 
     def _write_due(self, step: int) -> None:
-        if self._limit is not None and len(self.trainer.model) >= NEARLY_FULL * self._limit[1]:
+        num = self.trainer.workers.count(self.trainer.model)
+        if self._limit is not None and num >= NEARLY_FULL * self._limit[1]:
             name, limit = self._limit
             self._limit = None
             self.say(
-                f"step {step}: {len(self.trainer.model)} Gaussians, {NEARLY_FULL:.0%} of the limit of {limit} is "
+                f"step {step}: {num} Gaussians, {NEARLY_FULL:.0%} of the limit of {limit} is "
                 f"reached; raise {name} if more are wanted"
             )
         if step in self._picture_steps:
@@ -192,9 +200,9 @@ class TrainingRun:
         if step in self._splat_steps:
             self.save(step)
 
-    def _is_checkpoint_due(self, step: int, seconds: float) -> bool:
+    def _is_checkpoint_due(self, step: int) -> bool:
         by_step = self.checkpoint_interval > 0 and step % self.checkpoint_interval == 0
-        return by_step or 0 < self.checkpoint_seconds <= seconds
+        return by_step or self.trainer.workers.agreed_due()
 
     def save_checkpoint(self, step: int) -> Path:
         """Write the checkpoint of the step that was finished last. Refuses values that are not finite."""
@@ -206,9 +214,12 @@ class TrainingRun:
         return self.checkpoints.save(step, capture(self.trainer), {**self.description, "step": step})
 
     def rescue_checkpoint(self) -> Path | None:
-        """After an error: write the checkpoint of the last finished step if its values are still there."""
+        """After an error: write the checkpoint of the last finished step if its values are still there.
+
+        Shared out Gaussians are not: of the other processes nobody knows whether they are well.
+        """
         trainer = self.trainer
-        if trainer.changing or (self._inside and self._recorded != trainer.curr_step):
+        if trainer.workers.sharded or trainer.changing or (self._inside and self._recorded != trainer.curr_step):
             return None
         trainer.curr_step = self._recorded
         path = self.checkpoints.file(self._recorded)
@@ -219,18 +230,20 @@ class TrainingRun:
         """The fixed progress view as a JPEG."""
         from gaussian_splatting.rendering.views import encode_picture
 
-        views = self.held_out if self.held_out is not None and len(self.held_out) else self.cameras
-        picture = self.trainer.model(views[0])["render"]
+        picture = self.trainer.model(self._progress_views()[0])["render"]
         storage.write_atomically(self.folder.progress_picture(step), encode_picture(picture, "jpeg"))
+
+    def _progress_views(self) -> CameraDataset:
+        return self.held_out if self.held_out is not None and len(self.held_out) else self.cameras
 
     def save(self, step: int) -> None:
         """Write the splat and the cameras of this step, and read the splat back."""
         self.require_held()
         self.metrics.settle()
         finite_parameters(self.trainer.optimizer, step)
-        path = self.folder.point_cloud(step)
-        self.trainer.model.save_ply(path)
-        verify_splat(path, self.trainer.model)
+        path, model = self.folder.point_cloud(step), self.trainer.workers.whole_model(self.trainer.model)
+        model.save_ply(path)
+        verify_splat(path, model)
         self.cameras.save_cameras(self.folder.cameras)
         if self.held_out is not None and len(self.held_out):
             self._evaluate(step)
@@ -247,9 +260,8 @@ class TrainingRun:
         found = [value for value in values if value is not None]
         mean = sum(found) / max(1, len(found))
         storage.append_line(self.folder.evaluations, json.dumps({"step": step, "psnr": mean, "views": len(found)}))
-        self.say(
-            f"step {step}: {mean:.2f} dB mean PSNR on {len(found)} held-out views, {len(self.trainer.model)} Gaussians"
-        )
+        num = self.trainer.workers.count(self.trainer.model)
+        self.say(f"step {step}: {mean:.2f} dB mean PSNR on {len(found)} held-out views, {num} Gaussians")
 
 
 def picture_steps(iterations: int) -> set[int]:

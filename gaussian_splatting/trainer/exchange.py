@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from gaussian_splatting.errors import TrainingError
-from gaussian_splatting.gaussian_rows import ATTRIBUTES
 from gaussian_splatting.trainer import randomness, rules
-from gaussian_splatting.trainer.optimizer import MOMENTS
+from gaussian_splatting.trainer.digests import digest, everything
 from gaussian_splatting.trainer.workers import Alone, SeenView
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from gaussian_splatting.trainer.base import BaseTrainer
 
 VERIFY_INTERVAL = 100
-DIGEST_CHUNK = 1 << 22
 Value = TypeVar("Value")
 
 
@@ -133,6 +131,10 @@ class Together(Alone):
         """The parameter groups whose gradients are still those of this process's own view."""
         return trainer.optimizer.param_groups
 
+    def screen(self, out: dict[str, Any]) -> Tensor:
+        """What the view of this process showed, to be exchanged; see `screen_of`."""
+        return screen_of(out)
+
     def screens(self, screen: Tensor) -> Tensor:
         """What every view of the step showed [size, n, 3] of the Gaussians held here; `screen` is of its own view."""
         return self.peers.gather(screen)
@@ -142,12 +144,8 @@ class Together(Alone):
         return everything(trainer)
 
     def _screen(self, trainer: BaseTrainer, out: dict[str, Any]) -> Tensor | None:
-        """Screen gradients and radii [N, 3] as bits, if any feature looks at them."""
-        if len(rules.hook_chain(type(trainer), "after_backward")) == 1:
-            return None
-        gradient = out["get_viewspace_grad"](out).detach().float().contiguous()
-        radii = out["radii"].detach().to(torch.int32)
-        return torch.cat((gradient.view(torch.int32), radii[:, None]), dim=1)
+        """What the view showed, as `screen_of`, if any feature looks at it."""
+        return None if len(rules.hook_chain(type(trainer), "after_backward")) == 1 else self.screen(out)
 
     def _views(self, trainer: BaseTrainer, screens: Tensor) -> Iterator[SeenView]:
         """Every view of the step in the order of ranks, the gradient of the step hidden but for the last."""
@@ -189,6 +187,13 @@ class ShownView(dict[str, Any]):
         )
 
 
+def screen_of(out: dict[str, Any]) -> Tensor:
+    """Screen gradients and radii [N, 3] of a view, as bits."""
+    gradient = out["get_viewspace_grad"](out).detach().float().contiguous()
+    radii = out["radii"].detach().to(torch.int32)
+    return torch.cat((gradient.view(torch.int32), radii[:, None]), dim=1)
+
+
 def _flattened(groups: Sequence[Mapping[str, Any]], loss: Tensor, size: int) -> Tensor:
     """All gradients and the loss in one row of memory, padded to a multiple of `size`."""
     parts = []
@@ -212,33 +217,3 @@ def _put_back(groups: Sequence[Mapping[str, Any]], flat: Tensor, anywhere: Seque
         if not group.get("per_row"):
             part /= size
     return flat[place] / size
-
-
-def everything(trainer: BaseTrainer, rows: bool = True) -> dict[str, Tensor]:
-    """Everything that a process holds, by name; without `rows`, what is not one of the Gaussians'."""
-    found: dict[str, Tensor] = {}
-    for group in trainer.optimizer.param_groups:
-        name, parameter = group["name"], group["params"][0]
-        of_rows = name in ATTRIBUTES
-        if rows or not of_rows:
-            found[f"parameter {name}"] = parameter
-        for key, value in trainer.optimizer.state.get(parameter, {}).items():
-            if rows or not (of_rows and key in MOMENTS):
-                found[f"moment {key} of {name}"] = value
-    for group, state in trainer.states().items():
-        for field, value in state.tensors().items():
-            if rows or field not in state.row_fields():
-                found[f"state {group}.{field}"] = value
-    return found
-
-
-def digest(tensor: Tensor) -> Tensor:
-    """Two int64 sums [2] over the bits of a tensor: of the values, and of the values times their places."""
-    flat = tensor.detach().contiguous().reshape(-1)
-    bits = flat.view(torch.int32) if flat.element_size() in (4, 8) else flat.to(torch.int32)
-    sums = torch.zeros(2, dtype=torch.int64, device=bits.device)
-    for number, chunk in enumerate(bits.split(DIGEST_CHUNK)):
-        values = chunk.to(torch.int64)
-        places = torch.arange(len(values), device=bits.device) + number * DIGEST_CHUNK
-        sums += torch.stack((values.sum(), (values * (2 * places + 1)).sum()))
-    return sums

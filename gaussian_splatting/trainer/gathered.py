@@ -12,6 +12,7 @@ from gaussian_splatting.gaussian_rows import ATTRIBUTES
 from gaussian_splatting.rasterizer import get_backend
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
 from gaussian_splatting.trainer import checks
+from gaussian_splatting.trainer.exchange import screen_of
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
@@ -47,6 +48,14 @@ class Gathered:
         """Where a process is, for others to compare."""
         return f"{what} at step {self.trainer.curr_step}"
 
+    def screen(self, out: dict[str, Any]) -> Tensor:
+        """What the view of this process showed of all Gaussians; see `Together.screen`."""
+        return screen_of(out)
+
+    def screens(self, screen: Tensor) -> Tensor:
+        """What every view of the step showed [size, n, 3] of the rows held here; `screen` [N, 3] is of its own view."""
+        return self.workers.to_owners(screen)
+
     def require_finite(self, step: str, camera: Camera) -> None:
         """Raise TrainingError where the gradient of this process's own view was not finite."""
         fault, self.fault = self.fault, None
@@ -79,7 +88,7 @@ class Gathered:
         for name, gradient, present in zip(IN_FIELDS, gradients, anywhere, strict=True):
             if present and gradient is None:
                 gradient = self.trainer.model.get_xyz.new_zeros((num, *shapes[name]))  # noqa: PLW2901
-            found.append(None if gradient is None else _sum(self.workers.to_owners(gradient)))
+            found.append(None if gradient is None else sum_of_parts(self.workers.to_owners(gradient)))
         return found
 
 
@@ -95,7 +104,8 @@ class _Gather(torch.autograd.Function):
         return None, *ctx.renderer.give_back(gradients)
 
 
-def _sum(parts: Tensor) -> Tensor:
+def sum_of_parts(parts: Tensor) -> Tensor:
+    """The sum over the processes of what each has found [size, ...], in the order of ranks."""
     mine, *others = parts.unbind()
     for part in others:
         mine += part

@@ -28,6 +28,7 @@ class ScaleRegularisationOptions(Options):
 class ScaleRegularisation(BaseTrainer):
     """Adds scale regularisation."""
 
+    shardable = True
     scale_reg = ScaleRegularisationOptions()
 
     def losses(self, out: dict[str, Any], camera: Camera) -> Iterator[tuple[str, Tensor]]:
@@ -35,4 +36,13 @@ class ScaleRegularisation(BaseTrainer):
         yield from super().losses(out, camera)
         if self.curr_step >= self.scale_reg.from_iter:
             limit = self.scale_reg.thr_scale * self.scene_extent
-            yield "scale", self.scale_reg.weight * oversize(self.model.get_scaling, limit)
+            yield "scale", self.scale_reg.weight * self._oversize(limit)
+
+    def _oversize(self, limit: float) -> Tensor:
+        """The mean excess over what is too large, of all Gaussians; see `workers.Alone.weight`."""
+        scales = self.model.get_scaling
+        mean = oversize(scales, limit)
+        if not self.workers.sharded:
+            return mean
+        above = int((scales > limit).sum())
+        return mean * (self.workers.size * above / max(1, self.workers.total(above)))

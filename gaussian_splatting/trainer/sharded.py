@@ -16,9 +16,12 @@ from torch import Tensor
 
 from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.gaussian_rows import ATTRIBUTES
+from gaussian_splatting.rasterizer import resolve_backend
 from gaussian_splatting.trainer import rules
-from gaussian_splatting.trainer.exchange import Peers, Together, everything
+from gaussian_splatting.trainer.digests import everything
+from gaussian_splatting.trainer.exchange import Peers, Together
 from gaussian_splatting.trainer.gathered import Gathered
+from gaussian_splatting.trainer.projected import Projected
 from gaussian_splatting.trainer.shards import Shards, deal
 from gaussian_splatting.trainer.workers import SeenView
 
@@ -45,7 +48,8 @@ class Sharded(Together):
         self._take(deal(len(model), self.size, model.get_xyz.device))
         mine = self.shards.mine
         model.change_rows(mine, torch.zeros_like(mine, dtype=torch.bool))
-        self.renderer = Gathered(self, trainer)
+        backend = resolve_backend(model.backend, model.get_xyz.device)
+        self.renderer = (Projected if backend == "gsplat" else Gathered)(self, trainer)
         model.renderer = self.renderer
 
     def exchange(
@@ -65,9 +69,13 @@ class Sharded(Together):
         """All but the rows."""
         return [group for group in trainer.optimizer.param_groups if group["name"] not in ATTRIBUTES]
 
+    def screen(self, out: dict[str, Any]) -> Tensor:
+        """What the renderer knows of the views of the step."""
+        return self.renderer.screen(out)
+
     def screens(self, screen: Tensor) -> Tensor:
-        """What every view of the step showed [size, n, 3] of the rows held here; `screen` [N, 3] is of its own view."""
-        return self.to_owners(screen)
+        """What every view of the step showed [size, n, 3] of the rows held here."""
+        return self.renderer.screens(screen)
 
     def held_alike(self, trainer: BaseTrainer) -> dict[str, Tensor]:
         """All tensors but those of rows, and who holds which."""
@@ -126,6 +134,11 @@ class Sharded(Together):
     def weight(self, model: GaussianModel) -> float:
         """The factor on a mean over the rows held here that makes the mean over processes one over all Gaussians."""
         return self.size * len(model) / len(self.shards)
+
+    def total(self, number: int) -> int:
+        """The sum over processes of a number that concerns the rows held here."""
+        told = self.peers.check_in("a number of rows", number=number)
+        return sum(message["number"] for message in told)
 
     def _take(self, owner: Tensor) -> None:
         shards = Shards(owner, self.rank, self.size)

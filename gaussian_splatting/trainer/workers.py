@@ -104,6 +104,10 @@ class Alone:
         """The factor on a mean over the rows held here that makes the mean over processes one over all Gaussians."""
         return 1.0
 
+    def total(self, number: int) -> int:
+        """The sum over processes of a number that concerns the rows held here."""
+        return number
+
     def whole(self, name: str, rows: Tensor) -> Tensor:
         """Rows of all Gaussians, on the processor, in the first process; elsewhere anything."""
         return rows

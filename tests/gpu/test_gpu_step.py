@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -132,16 +133,35 @@ def test_the_estimate_of_memory_holds(card, demo_scene):
     assert 0.3 * told < peak < 1.5 * told + (64 << 20)
 
 
-def test_two_cards_train_one_model(card, demo_scene, tmp_path):
+def train_on_two_cards(scene: Path, run: Path, *flags: str) -> str:
+    """What a run of two cards says."""
     if torch.cuda.device_count() < 2:
         pytest.skip("PyTorch sees one card")
     root = Path(__file__).resolve().parents[2]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     ended = subprocess.run(
-        [*torchrun, "-m", "gaussian_splatting.train", "-s", str(demo_scene), "-d", str(tmp_path / "run"), "-r", "2",
-         "--preset", "fast", "-i", "400", "--eval", "--quiet"],
+        [*torchrun, "-m", "gaussian_splatting.train", "-s", str(scene), "-d", str(run), "-r", "2",
+         "--preset", "fast", "--eval", "--quiet", *flags],
         cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=400,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "2 processes: 2 views in a step" in ended.stdout
     print(ended.stdout)
+    return ended.stdout
+
+
+def last_psnr(run: Path) -> float:
+    return json.loads((run / "evaluations.jsonl").read_text().splitlines()[-1])["psnr"]
+
+
+def test_two_cards_train_one_model(card, demo_scene, tmp_path):
+    train_on_two_cards(demo_scene, tmp_path / "run", "-i", "400")
+
+
+def test_two_cards_share_out_one_model(card, demo_scene, tmp_path):
+    train_on_two_cards(demo_scene, tmp_path / "whole", "-i", "400")
+    said = train_on_two_cards(demo_scene, tmp_path / "shards", "-i", "400", "--shard")
+    assert "the Gaussians are shared out over 2 processes" in said
+    assert abs(last_psnr(tmp_path / "shards") - last_psnr(tmp_path / "whole")) < 0.15
+    said = train_on_two_cards(demo_scene, tmp_path / "shards", "-i", "420")
+    assert "going on after step 400 of 420" in said

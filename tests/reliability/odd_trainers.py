@@ -25,3 +25,14 @@ class SecondDies(BaseTrainer):
         if self.curr_step == 9 and os.environ.get("RANK") == "1":
             os._exit(1)
         return super().preprocess(camera)
+
+
+class ShardFails(BaseTrainer):
+    """The second process cannot go on at step 9, whoever holds the Gaussians."""
+
+    shardable = True
+
+    def preprocess(self, camera: Any) -> Any:
+        if self.curr_step == 9 and self.workers.rank == 1:
+            raise TrainingError("step 9: the second process has had enough")
+        return super().preprocess(camera)

@@ -43,6 +43,16 @@ def test_several_processes_need_room_for_what_they_exchange():
     assert estimate(trainer, TinyDataset()).per_gaussian == alone + 2 * 4 * 38
 
 
+def test_a_part_of_the_gaussians_is_told_as_such():
+    trainer = BaseDensificationTrainer(tiny_model(), TinyDataset())
+    trainer.workers = type("Shard", (type(trainer.workers),), {"sharded": True, "size": 2})()
+    (line,) = advice(trainer, TinyDataset(), 2 * GIB, "cuda:1")
+    assert line == (
+        "memory of cuda:1: 2.0 GiB free; 0.00 GiB for its part of the Gaussians (620 bytes each), and what the views "
+        "of a step show besides"
+    )
+
+
 def test_room_and_total_agree():
     found = estimate(BaseTrainer(tiny_model(), TinyDataset()), TinyDataset())
     room = found.room(GIB)

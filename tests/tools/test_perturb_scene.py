@@ -109,11 +109,15 @@ def test_a_jpeg_becomes_a_png_that_the_model_names(scene: Path, tmp_path: Path) 
     assert (tmp_path / "out" / "images" / "v1.png").is_file()
 
 
-def test_masks_and_depth_maps_come_along(scene: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("from_here", [False, True])
+def test_masks_and_depth_maps_come_along(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_here: bool
+) -> None:
+    monkeypatch.chdir(scene.parent)
     for index in range(NUM_VIEWS):
         save(scene / "images" / f"v{index}_mask.png", np.full((30, 40), 255, np.uint8))
         save(scene / "depths" / f"v{index}.png", np.full((30, 40), 90 + index, np.uint8))
-    run(scene, tmp_path / "out", "--gain", "0.2")
+    assert run(Path(scene.name) if from_here else scene, tmp_path / "out", "--gain", "0.2") == 0
     dataset = ColmapCameraDataset(tmp_path / "out")
     for index in range(NUM_VIEWS):
         assert dataset.has_mask(index)

@@ -34,6 +34,7 @@ RECIPES = [
     named.FastTrainer,
     named.SHLiftOpacityResetDensificationCameraTrainer,
     ThinningTrainer,
+    named.NormalSHLiftOpacityResetDensificationTrainer,
 ]
 
 
@@ -67,15 +68,28 @@ def test_mcmc_comes_to_the_same_bits_but_for_means_over_all(copies):
     assert differences(World(2).run(snapshot(cls, **plain), Sharded)[0], expected) == []
 
 
-def test_means_over_all_gaussians_are_those_of_one_process_but_for_rounding():
-    cls = named.BaseSHLiftMCMCTrainer
-    strong = {"mcmc_opacity_reg": 0.5, "mcmc_scale_reg": 0.5}
+STRONG_MCMC = {"mcmc_opacity_reg": 0.5, "mcmc_scale_reg": 0.5}
+STRONG_SCALE = {"scale_reg_weight": 5.0, "scale_reg_from_iter": 1, "scale_reg_thr_scale": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("cls", "strong"),
+    [(named.BaseSHLiftMCMCTrainer, STRONG_MCMC), (named.BaseScaleRegularizeTrainer, STRONG_SCALE)],
+)
+def test_means_over_all_gaussians_are_those_of_one_process_but_for_rounding(cls, strong):
     expected, found = (World(3).run(snapshot(cls, 1, **strong), kind)[0] for kind in (Together, Sharded))
     for name in ("xyz", "opacity", "scaling"):
         gradient, other = (run[f"moment.{name}.exp_avg"] for run in (expected, found))
         assert gradient.abs().max() > 1e-5
         torch.testing.assert_close(other, gradient, rtol=1e-5, atol=1e-9)
-    assert len(World(3).run(snapshot(cls, 4, **strong), Sharded)[0]["parameter.xyz"]) == 61, "one is added"
+    weak = strong | {name: 1e-9 for name in strong if name.endswith(("_reg", "_weight"))}
+    plain = World(3).run(snapshot(cls, 1, **weak), Sharded)[0]["moment.scaling.exp_avg"]
+    assert not torch.allclose(plain, found["moment.scaling.exp_avg"], rtol=0.1, atol=1e-5), "the term must matter"
+
+
+def test_mcmc_adds_as_many_with_its_means():
+    found = World(3).run(snapshot(named.BaseSHLiftMCMCTrainer, 4, **STRONG_MCMC), Sharded)
+    assert len(found[0]["parameter.xyz"]) == 61
 
 
 @pytest.mark.parametrize("score", ["error", "product"])
@@ -147,13 +161,10 @@ class Strange(BaseTrainer):
         super().after_step()
 
 
-@pytest.mark.parametrize(
-    ("cls", "name"), [(named.BaseScaleRegularizeTrainer, "ScaleRegularisation"), (Strange, "Strange")]
-)
-def test_a_feature_that_does_not_know_of_shards_is_named(cls, name):
-    for error in World(2).run(lambda workers: make(cls, workers), Sharded):
+def test_a_feature_that_does_not_know_of_shards_is_named():
+    for error in World(2).run(lambda workers: make(Strange, workers), Sharded):
         assert isinstance(error, TrainingError)
-        assert str(error).startswith(f"--shard: {name} cannot train with the Gaussians shared out over processes.")
+        assert str(error).startswith("--shard: Strange cannot train with the Gaussians shared out over processes.")
 
 
 class Cuts(BaseTrainer):

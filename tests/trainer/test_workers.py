@@ -15,7 +15,8 @@ from gaussian_splatting.trainer import named, rules
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.channel import PeerError
 from gaussian_splatting.trainer.conformance import QUICK
-from gaussian_splatting.trainer.exchange import Together, digest
+from gaussian_splatting.trainer.digests import digest
+from gaussian_splatting.trainer.exchange import Together
 from gaussian_splatting.trainer.randomness import view_of_step
 from gaussian_splatting.trainer.sh_rest import ShRest
 from gaussian_splatting.trainer.snapshot import capture
@@ -23,10 +24,12 @@ from gaussian_splatting.trainer.tiny_scene import tiny_dataset, tiny_model
 from gaussian_splatting.trainer.workers import ALONE, Alone, join
 
 
-def make(cls: type[BaseTrainer], workers: Alone = ALONE, **options: Any) -> BaseTrainer:
+def make(cls: type[BaseTrainer], workers: Alone = ALONE, backend: str = "auto", **options: Any) -> BaseTrainer:
     known = flat_options(rules.option_groups(cls))
     quick = {name: value for name, value in QUICK.items() if name in known}
-    trainer = cls(tiny_model(cls), tiny_dataset(cls), **{**quick, **options})
+    model = tiny_model(cls)
+    model.backend = backend if backend != "auto" else model.backend
+    trainer = cls(model, tiny_dataset(cls), **{**quick, **options})
     join(trainer, workers)
     return trainer
 
@@ -284,5 +287,5 @@ def test_a_digest_tells_values_and_places(dtype):
 def test_a_digest_does_not_depend_on_chunks(monkeypatch):
     values = torch.randn(1000, generator=torch.Generator().manual_seed(0))
     whole = digest(values)
-    monkeypatch.setattr("gaussian_splatting.trainer.exchange.DIGEST_CHUNK", 64)
+    monkeypatch.setattr("gaussian_splatting.trainer.digests.DIGEST_CHUNK", 64)
     assert torch.equal(digest(values), whole)
