@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from importlib import import_module
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -67,6 +68,37 @@ def test_pictures_and_gradients_are_those_of_the_reference(card, name, antialias
     backend = import_module(f"gaussian_splatting.rasterizer.{name}")
     reference = import_module(f"gaussian_splatting.rasterizer.{name.replace('gsplat', 'reference')}")
     found, gradients = rendered(backend, card, torch.float32, antialiased=antialiased)
+    expected, truth = rendered(reference, torch.device("cpu"), torch.float64, antialiased=antialiased)
+    errors = {key: relative(getattr(found, key), getattr(expected, key)) for key in PICTURES}
+    errors |= {f"d {key}": relative(gradients[key], truth[key]) for key in truth}
+    assert {key: error for key, error in errors.items() if not error < 1e-3} == {}
+
+
+def render_shards(parameters: GaussianParameters, view: RasterView) -> RasterOutput:
+    """As two processes with --shard do it: each projects its Gaussians, and one makes the picture of all ellipses."""
+    from gaussian_splatting.rasterizer import gsplat, gsplat_shards
+
+    library = gsplat.load_library(parameters.means.device)
+    holder = torch.zeros_like(parameters.means[:, :2])
+    holder.grad = torch.zeros_like(holder)
+    parts = []
+    for start, rows in ((0, slice(NUM // 3)), (NUM // 3, slice(NUM // 3, NUM))):
+        part = GaussianParameters(**{f.name: getattr(parameters, f.name)[rows] for f in fields(parameters)})
+        parts.append(gsplat_shards.project(library, part, view))
+
+        def keep(gradient: torch.Tensor, rows: torch.Tensor = parts[-1].rows + start) -> None:
+            holder.grad.index_copy_(0, rows, gradient)
+
+        parts[-1].means2d.register_hook(keep)
+    radii, values = (torch.cat([getattr(part, name) for part in parts]) for name in ("radii", "values"))
+    return replace(gsplat_shards.rasterize(library, radii, values, view), means2d=holder)
+
+
+@pytest.mark.parametrize("antialiased", [False, True])
+def test_shards_make_the_picture_and_the_gradients_of_the_reference(card, antialiased):
+    reference = import_module("gaussian_splatting.rasterizer.reference")
+    shards: Any = SimpleNamespace(render_gaussians=render_shards)
+    found, gradients = rendered(shards, card, torch.float32, antialiased=antialiased)
     expected, truth = rendered(reference, torch.device("cpu"), torch.float64, antialiased=antialiased)
     errors = {key: relative(getattr(found, key), getattr(expected, key)) for key in PICTURES}
     errors |= {f"d {key}": relative(gradients[key], truth[key]) for key in truth}
