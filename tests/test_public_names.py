@@ -44,7 +44,8 @@ TRAINER = """
     DepthDistortion DepthDistortionOptions DepthMCMCTrainer DepthOpacityResetDensificationCameraTrainer
     DepthOpacityResetDensificationTrainer DepthOptions DepthSHLiftCameraTrainer DepthSHLiftMCMCTrainer
     DepthSHLiftOpacityResetDensificationCameraTrainer DepthSHLiftOpacityResetDensificationTrainer
-    DepthSHLiftTrainer Exposure ExposureOptions FEATURES FastTrainer GaussianRates MCMC MCMCOptions MCMCTrainer
+    DepthSHLiftTrainer Exposure ExposureOptions FEATURES FastTrainer FloaterRemoval FloaterRemovalOptions GaussianRates
+    MCMC MCMCOptions MCMCTrainer
     NormalCameraTrainer NormalConsistency NormalConsistencyOptions NormalOpacityResetDensificationCameraTrainer
     NormalOpacityResetDensificationTrainer NormalSHLiftCameraTrainer
     NormalSHLiftOpacityResetDensificationCameraTrainer NormalSHLiftOpacityResetDensificationTrainer
@@ -80,6 +81,7 @@ OPTIONS = {
     "budget_opacity_threshold": 0.005,
     "budget_score": "gradient",
     "budget_score_views": 10,
+    "budget_start": 0.25,
     "budget_target": None,
     "budget_until_iter": 18000,
     "budget_upper_bound": 10000000,
@@ -123,6 +125,12 @@ OPTIONS = {
     "depth_rescale_mode": "local",
     "depth_resize": None,
     "feature_lr": 0.0025,
+    "feature_rest_lr": None,
+    "floater_removal_from_iter": 3000,
+    "floater_removal_nearness": 0.6,
+    "floater_removal_times": 7,
+    "floater_removal_until_iter": 21000,
+    "floater_removal_views": 6.0,
     "initial_sh_degree": 0,
     "lambda_dssim": 0.2,
     "mask_mode": "none",
@@ -166,10 +174,11 @@ OPTIONS = {
     "rate_recipe_highest": 4.0,
     "rate_recipe_power": 0.43,
     "rate_recipe_until_iter": 30000,
-    "resolution_coarse_until_iter": 4500,
+    "resolution_coarse_until_iter": None,
     "resolution_coarsest": 4,
-    "resolution_half_until_iter": 25200,
+    "resolution_half_until_iter": None,
     "resolution_smallest_side": 100,
+    "resolution_until_iter": 30000,
     "rotation_lr": 0.001,
     "scale_reg_from_iter": 3000,
     "scale_reg_thr_scale": 1.0,

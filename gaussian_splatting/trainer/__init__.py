@@ -12,6 +12,7 @@ from gaussian_splatting.trainer.densify import Densify, DensifyOptions, PruneOpt
 from gaussian_splatting.trainer.depth import Depth, DepthOptions
 from gaussian_splatting.trainer.distortion import DepthDistortion, DepthDistortionOptions
 from gaussian_splatting.trainer.exposure import Exposure, ExposureOptions
+from gaussian_splatting.trainer.floater_removal import FloaterRemoval, FloaterRemovalOptions
 from gaussian_splatting.trainer.mcmc import MCMC, MCMCOptions
 from gaussian_splatting.trainer.named import (
     BaseBestTrainer,
@@ -118,6 +119,8 @@ __all__ = [
     "Exposure",
     "ExposureOptions",
     "FastTrainer",
+    "FloaterRemoval",
+    "FloaterRemovalOptions",
     "GaussianRates",
     "MCMCOptions",
     "MCMCTrainer",

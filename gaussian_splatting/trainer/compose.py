@@ -13,6 +13,7 @@ from gaussian_splatting.trainer.densify import Densify
 from gaussian_splatting.trainer.depth import Depth
 from gaussian_splatting.trainer.distortion import DepthDistortion
 from gaussian_splatting.trainer.exposure import Exposure
+from gaussian_splatting.trainer.floater_removal import FloaterRemoval
 from gaussian_splatting.trainer.mcmc import MCMC
 from gaussian_splatting.trainer.normals import NormalConsistency
 from gaussian_splatting.trainer.opacity_decay import OpacityDecay
@@ -31,6 +32,7 @@ FEATURES: dict[str, type[BaseTrainer]] = {
     "depth": Depth,
     "distortion": DepthDistortion,
     "exposure": Exposure,
+    "floater_removal": FloaterRemoval,
     "mcmc": MCMC,
     "normals": NormalConsistency,
     "opacity_decay": OpacityDecay,

@@ -49,6 +49,9 @@ QUICK: dict[str, int] = {
     "opacity_decay_from_iter": 3,
     "opacity_decay_interval": 2,
     "sh_rest_interval": 5,
+    "floater_removal_from_iter": 2,
+    "floater_removal_until_iter": 10,
+    "floater_removal_times": 3,
 }
 """Options that make every feature act within a dozen steps."""
 
