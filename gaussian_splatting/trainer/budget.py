@@ -37,6 +37,9 @@ class BudgetOptions(Options):
     density: float = option(
         2_300.0, "the budget, divided by the fifth root of the number of pixels of all views together", maximum=1e9
     )
+    start: float = option(
+        0.2, "a start with more Gaussians than the budget is cut to this fraction of it", minimum=0.01, maximum=1.0
+    )
     curve: Literal["linear", "parabolic"] = option(
         "linear", "how the number grows: by as many at every refinement, or faster at first"
     )
@@ -75,9 +78,11 @@ class Budget(BaseTrainer):
     def setup(self) -> None:
         """Say what the budget is."""
         super().setup()
-        self.seen.final_count = self._final_count()
-        self.seen.start_count = min(len(self.model), self.seen.final_count)
-        log.info("the budget is %d Gaussians, %d at the start", self.seen.final_count, len(self.model))
+        final, found = self._final_count(), len(self.model)
+        # Most of many random points are nowhere near a surface; Gaussians that are split where they are missed are.
+        start = found if found <= final else max(1, round(self.budget.start * final))
+        self.seen.start_count, self.seen.final_count = start, final
+        log.info("the budget is %d Gaussians, %d of %d at the start", final, start, found)
 
     def _final_count(self) -> int:
         options, wanted = self.budget, self.budget.target
@@ -100,7 +105,7 @@ class Budget(BaseTrainer):
         if options.from_iter <= self.curr_step <= options.until_iter and self.curr_step % options.interval == 0:
             self._refine_now()
         elif self.workers.count(self.model) > self.seen.final_count:
-            self._cut_to(self.seen.final_count)
+            self._cut_to(self.seen.start_count)
 
     def allowed(self, step: int) -> int:
         """The number of Gaussians that the curve allows after the refinement of a step."""

@@ -24,8 +24,8 @@ class Preset:
 
 
 PRESETS = {
-    "fast": Preset(named.FastTrainer, 900),
-    "default": Preset(named.DefaultTrainer, 1_400),
+    "fast": Preset(named.FastTrainer, 700),
+    "default": Preset(named.DefaultTrainer, 1_200),
     "best": Preset(named.BestTrainer, 5_000),
 }
 """Every preset by its name."""

@@ -147,3 +147,12 @@ def test_the_last_refinement_reaches_the_budget_whatever_the_interval():
     assert (steps[0], steps[-1]) == (start, 100)
     growths = [after - before for before, after in pairwise(steps)]
     assert max(growths) - min(growths) <= 1
+
+
+def test_a_start_above_the_budget_is_cut_to_a_part_of_it_and_grows():
+    trainer = make_trainer(budget_target=40, budget_start=0.5)
+    show(trainer, torch.ones(60), 1)
+    assert len(trainer.model) == 20
+    for step in (10, 20, 30, 40):
+        show(trainer, torch.ones(len(trainer.model)), step)
+    assert len(trainer.model) == 40
