@@ -81,6 +81,7 @@ OPTIONS = {
     "budget_opacity_threshold": 0.005,
     "budget_score": "gradient",
     "budget_score_views": 10,
+    "budget_start": 0.2,
     "budget_target": None,
     "budget_until_iter": 18000,
     "budget_upper_bound": 10000000,

@@ -89,7 +89,7 @@ def test_gaussians_that_no_view_moved_are_not_split():
 
 
 def test_the_bound_holds_from_the_first_step_on():
-    trainer = make_trainer(budget_upper_bound=40)
+    trainer = make_trainer(budget_upper_bound=40, budget_start=1.0)
     show(trainer, torch.ones(60), 1)
     assert len(trainer.model) == 40
     for step in range(2, 60):
@@ -98,7 +98,7 @@ def test_the_bound_holds_from_the_first_step_on():
 
 
 def test_a_cut_keeps_the_most_opaque():
-    trainer = make_trainer(budget_upper_bound=40)
+    trainer = make_trainer(budget_upper_bound=40, budget_start=1.0)
     set_raw(trainer, "opacity", torch.logit(torch.linspace(0.9, 0.1, 60))[:, None])
     before = trainer.model.get_xyz[:40].detach().clone()
     show(trainer, torch.ones(60), 1)
