@@ -13,7 +13,7 @@ from gaussian_splatting.trainer.normals import NormalConsistency
 from gaussian_splatting.trainer.opacity_reset import OpacityReset
 from gaussian_splatting.trainer.rate_recipe import RateRecipe
 from gaussian_splatting.trainer.rates import GaussianRates
-from gaussian_splatting.trainer.resolution import Resolution
+from gaussian_splatting.trainer.resolution import Resolution, ResolutionOptions
 from gaussian_splatting.trainer.scale_regularisation import ScaleRegularisation
 from gaussian_splatting.trainer.sh_lift import SHLift, SHLiftOptions
 
@@ -33,9 +33,10 @@ class BaseDefaultTrainer(BaseFastTrainer):
 
 
 class BaseBestTrainer(BaseFastTrainer):
-    """Twice the Gaussians and many more steps, without depth maps."""
+    """Twice the Gaussians, more of the run at full size, and many more steps, without depth maps."""
 
     budget = BudgetOptions(exchange=0.01, density=4_600.0)
+    resolution = ResolutionOptions(share=0.75)
 
 
 class FastTrainer(Depth, BaseFastTrainer):
@@ -47,7 +48,7 @@ class DefaultTrainer(Depth, BaseDefaultTrainer):
 
 
 class BestTrainer(Depth, BaseBestTrainer):
-    """Twice the Gaussians and many more steps."""
+    """Twice the Gaussians, more of the run at full size, and many more steps."""
 
 
 # Without depth maps

@@ -36,6 +36,9 @@ class ResolutionOptions(Options):
     half_until_iter: int | None = option(
         None, "last step at half the size; none: by how much detail the pictures keep at it", moment=True
     )
+    share: float = option(
+        1.0, "factor on the parts of the run that small pictures are found to be good enough for", maximum=1.0
+    )
     coarsest: int = option(4, "what the coarsest size divides width and height by: a power of two", minimum=1)
     smallest_side: int = option(100, "no picture is made smaller than this many pixels", minimum=1)
 
@@ -71,7 +74,7 @@ class Resolution(BaseTrainer):
         if asked is not None:
             return asked
         kept = None if self.dataset is None or factor == 1 else kept_detail(self.dataset, factor)
-        share = usual if kept is None else part * share_of_run(kept)
+        share = usual if kept is None else self.resolution.share * part * share_of_run(kept)
         return round(share * self.resolution.until_iter)
 
     def view(self, cameras: Sequence[Camera] | CameraDataset, index: int) -> Camera:
