@@ -80,8 +80,8 @@ def _suits_kernel(depth: Tensor) -> bool:
 
 
 def _by_kernel(ctx: Any, depth: Tensor, target: Tensor, weights: Tensor, radius: int, stride: int) -> Tensor:
-    maps = [values.detach().contiguous().numpy() for values in (depth, target, weights)]
-    total, gradient = cpu.windowed_error(*maps, float(_slope(depth, target, weights)), radius, stride)
+    first, second, third = (values.detach().contiguous().numpy() for values in (depth, target, weights))
+    total, gradient = cpu.windowed_error(first, second, third, float(_slope(depth, target, weights)), radius, stride)
     size = 2 * radius + 1
     rows, columns = ((length - size) // stride + 1 for length in depth.shape)
     num_pixels = rows * columns * size * size
