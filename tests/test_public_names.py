@@ -177,6 +177,7 @@ OPTIONS = {
     "resolution_coarse_until_iter": None,
     "resolution_coarsest": 4,
     "resolution_half_until_iter": None,
+    "resolution_share": 1.0,
     "resolution_smallest_side": 100,
     "resolution_until_iter": 30000,
     "rotation_lr": 0.001,
