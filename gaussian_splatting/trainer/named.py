@@ -8,6 +8,7 @@ from gaussian_splatting.trainer.cameras import Cameras
 from gaussian_splatting.trainer.densify import Densify
 from gaussian_splatting.trainer.depth import Depth
 from gaussian_splatting.trainer.distortion import DepthDistortion
+from gaussian_splatting.trainer.floater_removal import FloaterRemoval
 from gaussian_splatting.trainer.mcmc import MCMC, MCMCOptions
 from gaussian_splatting.trainer.normals import NormalConsistency
 from gaussian_splatting.trainer.opacity_reset import OpacityReset
@@ -32,8 +33,8 @@ class BaseDefaultTrainer(BaseFastTrainer):
     """More than the quality of the full 3DGS recipe in a third of its time, without depth maps; the longer `fast`."""
 
 
-class BaseBestTrainer(BaseFastTrainer):
-    """Twice the Gaussians, more of the run at full size, and many more steps, without depth maps."""
+class BaseBestTrainer(FloaterRemoval, BaseFastTrainer):
+    """Twice the Gaussians, more of the run at full size, no floaters, and many more steps, without depth maps."""
 
     budget = BudgetOptions(exchange=0.01, density=4_600.0)
     resolution = ResolutionOptions(share=0.75)
@@ -48,7 +49,7 @@ class DefaultTrainer(Depth, BaseDefaultTrainer):
 
 
 class BestTrainer(Depth, BaseBestTrainer):
-    """Twice the Gaussians, more of the run at full size, and many more steps."""
+    """Twice the Gaussians, more of the run at full size, no floaters, and many more steps."""
 
 
 # Without depth maps
