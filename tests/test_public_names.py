@@ -174,6 +174,7 @@ OPTIONS = {
     "rate_recipe_highest": 4.0,
     "rate_recipe_power": 0.43,
     "rate_recipe_until_iter": 30000,
+    "resolution_blur": "full",
     "resolution_coarse_until_iter": None,
     "resolution_coarsest": 4,
     "resolution_half_until_iter": None,

@@ -37,7 +37,7 @@ class BaseBestTrainer(FloaterRemoval, BaseFastTrainer):
     """Twice the Gaussians, more of the run at full size, no floaters, and many more steps, without depth maps."""
 
     budget = BudgetOptions(exchange=0.01, density=4_600.0)
-    resolution = ResolutionOptions(share=0.75)
+    resolution = ResolutionOptions(share=0.75, blur="usual")
 
 
 class FastTrainer(Depth, BaseFastTrainer):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gaussian_splatting.options import Options, option
+from gaussian_splatting.rasterizer.contract import RasterView
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.detail import kept_detail, share_of_run
 from gaussian_splatting.trainer.pyramid import Pyramid
@@ -38,6 +39,10 @@ class ResolutionOptions(Options):
     )
     share: float = option(
         1.0, "factor on the parts of the run that small pictures are found to be good enough for", maximum=1.0
+    )
+    blur: Literal["full", "usual"] = option(
+        "full",
+        "what blurs Gaussians in small pictures: what does so in the mean of full ones, or 0.3 pixels^2 as usual",
     )
     coarsest: int = option(4, "what the coarsest size divides width and height by: a power of two", minimum=1)
     smallest_side: int = option(100, "no picture is made smaller than this many pixels", minimum=1)
@@ -91,7 +96,13 @@ class Resolution(BaseTrainer):
         """The camera at the size of this step."""
         camera = super().preprocess(camera)
         factor = self.divisor(self.curr_step, min(camera.image_height, camera.image_width))
-        return camera if factor == 1 else self.pyramid.reduced(camera, factor)
+        if factor == 1:
+            return camera
+        small = self.pyramid.reduced(camera, factor)
+        if self.resolution.blur == "full":
+            return small
+        usual = camera.custom_data.get("eps2d", RasterView.eps2d)
+        return small._replace(custom_data={**small.custom_data, "eps2d": usual})
 
     def picture_share(self, step: int) -> float:
         """The part of the pixels that is left of large pictures."""

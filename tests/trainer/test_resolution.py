@@ -181,3 +181,13 @@ def test_detail_is_the_error_of_pictures_that_were_reduced_and_enlarged():
     assert kept_detail(dataset, 2) == pytest.approx(expected, abs=1e-3)
     assert kept_detail(dataset, 32) is None
     assert [share_of_run(value) for value in (20.0, 22.0, 30.0, 100.0)] == [0, 0, 0.5, 0.95]
+
+
+def test_the_blur_of_small_pictures_is_a_choice():
+    camera = TinyDataset()[0]
+    blurs = []
+    for blur in ("full", "usual"):
+        trainer = make_trainer(resolution_blur=blur)
+        trainer.curr_step = 4
+        blurs.append(trainer.preprocess(camera).custom_data["eps2d"])
+    assert blurs == [pytest.approx((0.3 + 0.25) / 4), 0.3]
