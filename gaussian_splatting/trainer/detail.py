@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gaussian_splatting.dataset.dataset import CameraDataset
 
 MOST_SAMPLED = 12
-NOTHING, EVERYTHING = 22.0, 38.0
+NOTHING, EVERYTHING = 22.0, 36.0
 """PSNR in dB of pictures at which no step, and every step, of a run may be taken at their size."""
 HIGHEST_SHARE = 0.95
 BEST_PSNR = 100.0

@@ -25,7 +25,7 @@ class Preset:
 
 PRESETS = {
     "fast": Preset(named.FastTrainer, 700),
-    "default": Preset(named.DefaultTrainer, 1_200),
+    "default": Preset(named.DefaultTrainer, 1_000),
     "best": Preset(named.BestTrainer, 5_000),
 }
 """Every preset by its name."""

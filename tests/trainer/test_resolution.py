@@ -180,7 +180,7 @@ def test_detail_is_the_error_of_pictures_that_were_reduced_and_enlarged():
     expected = -10 * float((enlarged - noise).square().mean().log10())
     assert kept_detail(dataset, 2) == pytest.approx(expected, abs=1e-3)
     assert kept_detail(dataset, 32) is None
-    assert [share_of_run(value) for value in (20.0, 22.0, 30.0, 100.0)] == [0, 0, 0.5, 0.95]
+    assert [share_of_run(value) for value in (20.0, 22.0, 29.0, 100.0)] == [0, 0, 0.5, 0.95]
 
 
 def test_the_blur_of_small_pictures_is_a_choice():
