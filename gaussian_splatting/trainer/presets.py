@@ -24,7 +24,7 @@ class Preset:
 
 
 PRESETS = {
-    "fast": Preset(named.FastTrainer, 700),
+    "fast": Preset(named.FastTrainer, 650),
     "default": Preset(named.DefaultTrainer, 1_000),
     "best": Preset(named.BestTrainer, 5_000),
 }
