@@ -63,6 +63,8 @@ class GaussianModel(GaussianRows):
         self.absolute_gradients = False
         self.renderer: Callable[[GaussianParameters, RasterView], RasterOutput] | None = None
         """What renders instead of the backend, where these are not all Gaussians of the scene."""
+        self.started_at_random = False
+        """Whether the points that it was made of say nothing about the scene."""
         self.scaling_activation, self.scaling_inverse_activation = torch.exp, torch.log
         self.opacity_activation, self.inverse_opacity_activation = place_independent_sigmoid, inverse_sigmoid
         self.rotation_activation = nn.functional.normalize

@@ -33,6 +33,8 @@ SYNTHETIC_HALF_SIDE = 1.3
 class StartableModel(Startable, Protocol):
     """What can start from points or from a splat file: a `GaussianModel`."""
 
+    started_at_random: bool
+
     def load_ply(self, path: PathLike) -> object:
         """Takes the Gaussians of a splat file."""
 
@@ -119,7 +121,9 @@ def _start_at_random(model: Model, scene: Scene, count: int, seed: int, cameras:
     points, said = points_inside(lambda random, num: random.uniform(low, high, (num, 3)), count, seed, views)
     corners = (np.array2string(corner, precision=3) for corner in (low, high))
     log.info("starting from %d random points in the box from %s to %s (seed %d)%s", count, *corners, seed, said)
-    return _start(model, points, np.full((count, 3), 0.5))
+    started = _start(model, points, np.full((count, 3), 0.5))
+    started.started_at_random = True
+    return started
 
 
 def _start_at_file(model: Model, path: Path) -> Model:

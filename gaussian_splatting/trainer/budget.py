@@ -38,7 +38,7 @@ class BudgetOptions(Options):
         2_300.0, "the budget, divided by the fifth root of the number of pixels of all views together", maximum=1e9
     )
     start: float = option(
-        0.2, "a start with more Gaussians than the budget is cut to this fraction of it", minimum=0.01, maximum=1.0
+        0.2, "a start from more random points than the budget is cut to this fraction of it", minimum=0.01, maximum=1.0
     )
     curve: Literal["linear", "parabolic"] = option(
         "linear", "how the number grows: by as many at every refinement, or faster at first"
@@ -79,8 +79,9 @@ class Budget(BaseTrainer):
         """Say what the budget is."""
         super().setup()
         final, found = self._final_count(), len(self.model)
-        # Most of many random points are nowhere near a surface; Gaussians that are split where they are missed are.
-        start = found if found <= final else max(1, round(self.budget.start * final))
+        # Most random points are nowhere near a surface; Gaussians that are split where they are missed are.
+        part = self.budget.start if self.model.started_at_random else 1.0
+        start = found if found <= final else max(1, round(part * final))
         self.seen.start_count, self.seen.final_count = start, final
         log.info("the budget is %d Gaussians, %d of %d at the start", final, start, found)
 

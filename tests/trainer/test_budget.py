@@ -89,7 +89,7 @@ def test_gaussians_that_no_view_moved_are_not_split():
 
 
 def test_the_bound_holds_from_the_first_step_on():
-    trainer = make_trainer(budget_upper_bound=40, budget_start=1.0)
+    trainer = make_trainer(budget_upper_bound=40)
     show(trainer, torch.ones(60), 1)
     assert len(trainer.model) == 40
     for step in range(2, 60):
@@ -98,7 +98,7 @@ def test_the_bound_holds_from_the_first_step_on():
 
 
 def test_a_cut_keeps_the_most_opaque():
-    trainer = make_trainer(budget_upper_bound=40, budget_start=1.0)
+    trainer = make_trainer(budget_upper_bound=40)
     set_raw(trainer, "opacity", torch.logit(torch.linspace(0.9, 0.1, 60))[:, None])
     before = trainer.model.get_xyz[:40].detach().clone()
     show(trainer, torch.ones(60), 1)
@@ -149,10 +149,13 @@ def test_the_last_refinement_reaches_the_budget_whatever_the_interval():
     assert max(growths) - min(growths) <= 1
 
 
-def test_a_start_above_the_budget_is_cut_to_a_part_of_it_and_grows():
-    trainer = make_trainer(budget_target=40, budget_start=0.5)
+@pytest.mark.parametrize(("random", "number"), [(True, 20), (False, 40)])
+def test_a_random_start_above_the_budget_is_cut_to_a_part_of_it_and_grows(random: bool, number: int):
+    model = tiny_model()
+    model.started_at_random = random
+    trainer = Budgeted(model, scene_extent=1.0, **SCHEDULE, budget_target=40, budget_start=0.5)
     show(trainer, torch.ones(60), 1)
-    assert len(trainer.model) == 20
+    assert len(trainer.model) == number
     for step in (10, 20, 30, 40):
         show(trainer, torch.ones(len(trainer.model)), step)
     assert len(trainer.model) == 40
