@@ -38,6 +38,11 @@ def place_independent_sigmoid(x: Tensor) -> Tensor:
     return 1 / (1 + torch.exp(-x))
 
 
+def screen_blur(camera: Camera) -> float:
+    """The variance [pixels^2] that a camera adds to Gaussians on its screen: the usual, or what it says itself."""
+    return camera.custom_data.get("eps2d", RasterView.eps2d)
+
+
 def build_covariance_from_scaling_rotation(scaling: Tensor, scaling_modifier: float, rotation: Tensor) -> Tensor:
     """Covariances R S S^T R^T as upper triangles [N, 6] (xx, xy, xz, yy, yz, zz)."""
     factor = build_scaling_rotation(scaling_modifier * scaling, rotation)
@@ -150,7 +155,7 @@ class GaussianModel(GaussianRows):
             antialiased=self.antialiasing,
             absgrad=self.absolute_gradients,
             scale_modifier=self.scale_modifier,
-            eps2d=camera.custom_data.get("eps2d", RasterView.eps2d),
+            eps2d=screen_blur(camera),
         )
 
     def outputs(self, output: RasterOutput, camera: Camera) -> dict[str, Any]:

@@ -49,25 +49,12 @@ class _WindowedError(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         depth, target, weights, radius, stride = inputs
-        size = 2 * radius + 1
-        if _suits_kernel(depth):
-            return _by_kernel(ctx, depth, target, weights, radius, stride)
-        rows, columns = ((length - size) // stride + 1 for length in depth.shape)
-        limit = depth.numel() // 4 if depth.is_cuda else min(depth.numel() // 4, _CACHED)
-        block = max(1, limit // (columns * stride * stride))
-        slope = _slope(depth, target, weights)
-        total, gradient = depth.new_zeros(()), torch.zeros_like(depth)
-        for first in range(0, rows, block):
-            count = min(block, rows - first)
-            strip = slice(first * stride, (first + count - 1) * stride + size)
-            walk = _Walk(size, stride, count, columns)
-            maps = [walk.split(values[strip]) for values in (depth, target, weights)]
-            error, derivative = _strip_error(maps, walk, slope)
-            total += error
-            gradient[strip] += walk.join(derivative)[: strip.stop - strip.start, : depth.shape[1]]
-        num_pixels = rows * columns * size * size
+        rows, columns = _numbers(depth, radius, stride)
+        by = _by_kernel if _suits_kernel(depth) else _by_strips
+        total, gradient = by(depth, target, weights, radius, stride)
+        num_pixels = rows * columns * (2 * radius + 1) ** 2
         ctx.save_for_backward(gradient.div_(num_pixels))
-        return total / num_pixels
+        return (total / num_pixels).to(depth)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
@@ -75,18 +62,39 @@ class _WindowedError(torch.autograd.Function):
         return gradient * grad_outputs[0], None, None, None, None
 
 
+def _numbers(depth: Tensor, radius: int, stride: int) -> tuple[int, int]:
+    """How many windows there are from top to bottom, and from left to right."""
+    rows, columns = ((length - 2 * radius - 1) // stride + 1 for length in depth.shape)
+    return rows, columns
+
+
 def _suits_kernel(depth: Tensor) -> bool:
     return depth.device.type == "cpu" and depth.dtype == torch.float32 and depth.shape[1] >= _LEAST_WIDTH
 
 
-def _by_kernel(ctx: Any, depth: Tensor, target: Tensor, weights: Tensor, radius: int, stride: int) -> Tensor:
+def _by_kernel(depth: Tensor, target: Tensor, weights: Tensor, radius: int, stride: int) -> tuple[Tensor, Tensor]:
+    """The sum of the errors of all windows, and its derivative [H, W], by the kernel of the cpu backend."""
     first, second, third = (values.detach().contiguous().numpy() for values in (depth, target, weights))
     total, gradient = cpu.windowed_error(first, second, third, float(_slope(depth, target, weights)), radius, stride)
-    size = 2 * radius + 1
-    rows, columns = ((length - size) // stride + 1 for length in depth.shape)
-    num_pixels = rows * columns * size * size
-    ctx.save_for_backward(torch.from_numpy(gradient).div_(num_pixels))
-    return depth.new_tensor(total / num_pixels)
+    return torch.tensor(total, dtype=torch.float64), torch.from_numpy(gradient)
+
+
+def _by_strips(depth: Tensor, target: Tensor, weights: Tensor, radius: int, stride: int) -> tuple[Tensor, Tensor]:
+    """The sum of the errors of all windows, and its derivative [H, W], by PyTorch."""
+    size, (rows, columns) = 2 * radius + 1, _numbers(depth, radius, stride)
+    limit = depth.numel() // 4 if depth.is_cuda else min(depth.numel() // 4, _CACHED)
+    block = max(1, limit // (columns * stride * stride))
+    slope = _slope(depth, target, weights)
+    total, gradient = depth.new_zeros(()), torch.zeros_like(depth)
+    for first in range(0, rows, block):
+        count = min(block, rows - first)
+        strip = slice(first * stride, (first + count - 1) * stride + size)
+        walk = _Walk(size, stride, count, columns)
+        maps = [walk.split(values[strip]) for values in (depth, target, weights)]
+        error, derivative = _strip_error(maps, walk, slope)
+        total += error
+        gradient[strip] += walk.join(derivative)[: strip.stop - strip.start, : depth.shape[1]]
+    return total, gradient
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ MOST_SAMPLED = 12
 NOTHING, EVERYTHING = 22.0, 36.0
 """PSNR in dB of pictures at which no step, and every step, of a run may be taken at their size."""
 HIGHEST_SHARE = 0.95
-BEST_PSNR = 100.0
 
 
 def kept_detail(dataset: CameraDataset, factor: int) -> float | None:
@@ -33,7 +32,7 @@ def kept_detail(dataset: CameraDataset, factor: int) -> float | None:
             return None
         errors.append(_lost(picture, factor))
     mean = sum(errors) / len(errors)
-    return BEST_PSNR if mean == 0 else min(BEST_PSNR, -10 * math.log10(mean))
+    return math.inf if mean == 0 else -10 * math.log10(mean)
 
 
 def _lost(picture: Tensor, factor: int) -> float:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gaussian_splatting.gaussian_rows import ATTRIBUTES
-from gaussian_splatting.trainer.optimizer import MOMENTS
+from gaussian_splatting.trainer.snapshot import live, row_names
 
 if TYPE_CHECKING:
     from gaussian_splatting.trainer.base import BaseTrainer
@@ -18,20 +17,17 @@ DIGEST_CHUNK = 1 << 22
 
 def everything(trainer: BaseTrainer, rows: bool = True) -> dict[str, Tensor]:
     """Everything that a process holds, by name; without `rows`, what is not one of the Gaussians'."""
-    found: dict[str, Tensor] = {}
-    for group in trainer.optimizer.param_groups:
-        name, parameter = group["name"], group["params"][0]
-        of_rows = name in ATTRIBUTES
-        if rows or not of_rows:
-            found[f"parameter {name}"] = parameter
-        for key, value in trainer.optimizer.state.get(parameter, {}).items():
-            if rows or not (of_rows and key in MOMENTS):
-                found[f"moment {key} of {name}"] = value
-    for group, state in trainer.states().items():
-        for field, value in state.tensors().items():
-            if rows or field not in state.row_fields():
-                found[f"state {group}.{field}"] = value
-    return found
+    left_out = {"step"} if rows else {"step", *row_names(trainer)}
+    return {_spoken(name): value for name, value in live(trainer).items() if name not in left_out}
+
+
+def _spoken(name: str) -> str:
+    """The name of a tensor of a checkpoint, in words."""
+    kind, _, rest = name.partition(".")
+    if kind != "moment":
+        return f"{kind} {rest}"
+    parameter, _, key = rest.rpartition(".")
+    return f"moment {key} of {parameter}"
 
 
 def digest(tensor: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gaussian_splatting.camera import ZFAR, ZNEAR, Camera
+from gaussian_splatting.gaussian_model import screen_blur
 from gaussian_splatting.geometry.projection import focal2fov, projection_from_K
-from gaussian_splatting.rasterizer.contract import RasterView
 
 
 class Pyramid:
@@ -63,10 +63,7 @@ def reduced_geometry(camera: Camera, factor: int) -> Camera:
         K=K,
         projection_matrix=projection,
         full_proj_transform=camera.world_view_transform @ projection,
-        custom_data={
-            **camera.custom_data,
-            "eps2d": reduced_blur(camera.custom_data.get("eps2d", RasterView.eps2d), factor),
-        },
+        custom_data={**camera.custom_data, "eps2d": reduced_blur(screen_blur(camera), factor)},
     )
 
 

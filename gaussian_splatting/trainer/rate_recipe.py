@@ -9,9 +9,7 @@ from gaussian_splatting.gaussian_rows import ATTRIBUTES
 from gaussian_splatting.geometry.schedules import exponential
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
-
-LONGEST = 30_000
-"""The length that the rates of the 3DGS paper were chosen for: at it, the factor by length is 1."""
+from gaussian_splatting.trainer.rates import REFERENCE_LENGTH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +21,7 @@ class RateRecipeOptions(Options):
     )
     power: float = option(0.43, "how fast the factor grows as the run gets shorter", maximum=1.0)
     highest: float = option(4.0, "largest factor that the length gives", minimum=1.0, maximum=1e3)
-    until_iter: int = option(LONGEST, "last step of the decay, the length of the run", minimum=1, moment=True)
+    until_iter: int = option(REFERENCE_LENGTH, "last step of the decay, the length of the run", minimum=1, moment=True)
     decay_from_iter: int = option(15_000, "step at which all rates but that of the position begin to fall", moment=True)
     final: float = option(0.2, "what is left of those rates at the end, as a fraction", minimum=1e-6, maximum=1.0)
 
@@ -31,7 +29,7 @@ class RateRecipeOptions(Options):
         """The factor of this run."""
         if self.factor is not None:
             return self.factor
-        return max(1.0, min(self.highest, (LONGEST / self.until_iter) ** self.power))
+        return max(1.0, min(self.highest, (REFERENCE_LENGTH / self.until_iter) ** self.power))
 
 
 class RateRecipe(BaseTrainer):

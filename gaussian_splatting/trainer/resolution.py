@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from gaussian_splatting.gaussian_model import screen_blur
 from gaussian_splatting.options import Options, option
-from gaussian_splatting.rasterizer.contract import RasterView
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.detail import kept_detail, share_of_run
 from gaussian_splatting.trainer.pyramid import Pyramid
+from gaussian_splatting.trainer.rates import REFERENCE_LENGTH
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gaussian_splatting")
 
-LONGEST = 30_000
 HALF, COARSE = 0.84, 0.15
 """Parts of a run at these sizes where there are no pictures to look at."""
 COARSE_PART = 0.6
@@ -30,7 +30,9 @@ COARSE_PART = 0.6
 class ResolutionOptions(Options):
     """When the pictures are a quarter, a half, and all of their size."""
 
-    until_iter: int = option(LONGEST, "last step of the run, which the detail of pictures divides", moment=True)
+    until_iter: int = option(
+        REFERENCE_LENGTH, "last step of the run, which the detail of pictures divides", moment=True
+    )
     coarse_until_iter: int | None = option(
         None, "last step at the coarsest size; none: by how much detail the pictures keep at it", moment=True
     )
@@ -101,8 +103,7 @@ class Resolution(BaseTrainer):
         small = self.pyramid.reduced(camera, factor)
         if self.resolution.blur == "full":
             return small
-        usual = camera.custom_data.get("eps2d", RasterView.eps2d)
-        return small._replace(custom_data={**small.custom_data, "eps2d": usual})
+        return small._replace(custom_data={**small.custom_data, "eps2d": screen_blur(camera)})
 
     def picture_share(self, step: int) -> float:
         """The part of the pixels that is left of large pictures."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gaussian_splatting.rasterizer.cpu.jit import helper, kernel, part
 from gaussian_splatting.rasterizer.cpu.layout import LANES
-from gaussian_splatting.rasterizer.cpu.simd import Array, Mask, constant_vector, select, splat
+from gaussian_splatting.rasterizer.cpu.simd import Array, Vector, constant_vector, select, splat
 from gaussian_splatting.rasterizer.cpu.simd_memory import claim, load16, read, store16, write
 from gaussian_splatting.rasterizer.cpu.simd_shuffle import sum_lanes
 from gaussian_splatting.rasterizer.cpu.threads import run
@@ -26,9 +26,17 @@ lane_number = constant_vector(range(LANES))
 
 
 @helper
-def inside(shift: int, left: int) -> Mask:
-    """The lanes of the `left` pixels that follow the first `shift`."""
-    return (lane_number() >= np.float32(shift)) & (lane_number() < np.float32(shift + left))
+def weights_of(weights: Array, wanted: int, start: int, left: int) -> Vector:
+    """Weights of the pixels from `start` on, zero but for the `left` pixels from `wanted` on."""
+    shift = wanted - start
+    inside = (lane_number() >= np.float32(shift)) & (lane_number() < np.float32(shift + left))
+    return select(inside, load16(weights, start), 0.0)
+
+
+@helper
+def sign_of(values: Vector) -> Vector:
+    """1, 0 or -1."""
+    return select(values > 0.0, 1.0, 0.0) - select(values < 0.0, 1.0, 0.0)
 
 
 @part
@@ -47,7 +55,7 @@ def window(
         for column in range(0, size, LANES):
             wanted = place + row * width + column
             start = min(wanted, last)
-            weight = select(inside(wanted - start, size - column), load16(weights, start), 0.0)
+            weight = weights_of(weights, wanted, start, size - column)
             difference, other = load16(target, start) - middle, load16(depth, start) - middle_depth
             weighted = difference * weight
             count += weight
@@ -67,21 +75,20 @@ def window(
         for column in range(0, size, LANES):
             wanted = place + row * width + column
             start = min(wanted, last)
-            weight = select(inside(wanted - start, size - column), load16(weights, start), 0.0)
+            weight = weights_of(weights, wanted, start, size - column)
             away = load16(depth, start) - middle_depth - (load16(target, start) - middle) * fitted - offset
-            sign = (select(away > 0.0, 1.0, 0.0) - select(away < 0.0, 1.0, 0.0)) * weight
-            error += away * sign
-            balance += sign
+            pull = sign_of(away) * weight
+            error += away * pull
+            balance += pull
     surplus = sum_lanes(balance) / total
 
     for row in range(size):
         for column in range(0, size, LANES):
             wanted = place + row * width + column
             start = min(wanted, last)
-            weight = select(inside(wanted - start, size - column), load16(weights, start), 0.0)
+            weight = weights_of(weights, wanted, start, size - column)
             away = load16(depth, start) - middle_depth - (load16(target, start) - middle) * fitted - offset
-            sign = select(away > 0.0, 1.0, 0.0) - select(away < 0.0, 1.0, 0.0)
-            store16(gradient, start, load16(gradient, start) + (sign - surplus) * weight)
+            store16(gradient, start, load16(gradient, start) + (sign_of(away) - surplus) * weight)
     return sum_lanes(error)
 
 
