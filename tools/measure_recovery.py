@@ -177,7 +177,7 @@ def refined_cameras(
     root = len(held_out) ** 0.5  # which the optimiser of rows multiplies rates by
     fixed = ("position_lr_init", "position_lr_final", "feature_lr", "opacity_lr", "scaling_lr", "rotation_lr")
     trainer = CameraPoses(
-        gaussians, cameras, scene_extent=extent, camera_gauge_weight=0.0,
+        gaussians, cameras, scene_extent=extent, camera_gauge_interval=0, camera_warmup_until_iter=0,
         camera_rotation_lr_init=TURNING / root, camera_rotation_lr_final=LEFT * TURNING / root,
         camera_position_lr_init=MOVING / root, camera_position_lr_final=LEFT * MOVING / root,
         camera_rotation_lr_max_steps=length, camera_position_lr_max_steps=length, **dict.fromkeys(fixed, 0.0),

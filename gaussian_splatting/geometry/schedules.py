@@ -45,6 +45,11 @@ def warm_up(delay_factor: float, delay_steps: float) -> Rate:
     return lambda step: delay_factor + (1 - delay_factor) * math.sin(math.pi / 2 * fraction(step, delay_steps))
 
 
+def product(first: Rate, second: Rate) -> Rate:
+    """Both factors at every step."""
+    return lambda step: first(step) * second(step)
+
+
 def fraction(step: float, max_steps: float) -> float:
     """How much of `max_steps` has passed, from 0 to 1. A schedule of no steps has passed at once."""
     return min(max(step / max_steps, 0.0), 1.0) if max_steps > 0 else 1.0

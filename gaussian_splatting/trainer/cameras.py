@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +12,20 @@ from gaussian_splatting.camera_trainable import CameraTrainable, CameraTrainable
 from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.geometry.projection import getWorld2View
 from gaussian_splatting.geometry.rotations import quaternion_to_matrix
-from gaussian_splatting.geometry.schedules import exponential
+from gaussian_splatting.geometry.schedules import exponential, linear, product
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.exposure import Exposure
-from gaussian_splatting.trainer.gauge import Poses, common_motion
+from gaussian_splatting.trainer.gauge import Poses, move_gaussians, moved_poses, way_home
 from gaussian_splatting.trainer.pivots import pivots_of
 from gaussian_splatting.trainer.rates import HIGHEST, short_run_factor
 from gaussian_splatting.trainer.state import State
-from gaussian_splatting.trainer.view_parameters import held, view_parameter
+from gaussian_splatting.trainer.view_parameters import view_parameter
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
 
+SHORT_RUN_POWER = 0.5
 INERT = "kept for compatibility; has no effect"
 
 
@@ -46,10 +46,14 @@ class CameraOptions(Options):
         30_000, "step at which the rate of the positions reaches its end", minimum=1, moment=True
     )
     length: int = option(
-        30_000, "steps of the run: in a shorter one the rates are higher, by (30000 / length)^0.4 and at most 8 times",
+        30_000, "steps of the run: in a shorter one the rates are higher, by (30000 / length)^0.5 and at most 8 times",
         minimum=1, moment=True,
     )  # fmt: skip
-    gauge_weight: float = option(100.0, "weight that keeps all cameras together from moving, turning or growing")
+    warmup_from: float = option(0.02, "what the rates begin with, as a part of themselves", maximum=1.0)
+    warmup_until_iter: int = option(12_000, "step from which on the rates are whole", moment=True)
+    gauge_interval: int = option(
+        100, "steps between moves of the whole scene back to where its cameras were, all in all; 0: never"
+    )
 
 
 @dataclass
@@ -76,9 +80,11 @@ class Turning(State):
 class CameraPoses(BaseTrainer):
     """Adds the optimisation of the camera poses; the dataset must be a TrainableCameraDataset.
 
-    A step moves the pose of the view that it sees and no other. Cameras and Gaussians can move, turn and grow together
-    without a change in any picture; a term of the loss keeps the mean motion of the cameras at zero, so that the scene
-    stays in the frame of its first poses.
+    A step moves the pose of the view that it sees and no other. Rates rise at first: poses that follow Gaussians which
+    are not yet where they belong leave the truth. Cameras and Gaussians can move, turn and grow together without a
+    change in any picture; every `gauge_interval` steps and at the end all of them are moved back together, so that the
+    mean motion of the cameras since their first poses is zero. A force on the cameras alone, in the loss, would turn
+    them against their positions, because the Gaussians do not feel it.
     """
 
     model_class = CameraTrainableGaussianModel
@@ -99,7 +105,7 @@ class CameraPoses(BaseTrainer):
         quaternions = view_parameter(self.dataset, "quaternions", "camera optimisation")
         translations = view_parameter(self.dataset, "Ts", "camera optimisation")
         options = self.camera
-        factor = short_run_factor(options.length)
+        factor = short_run_factor(options.length, SHORT_RUN_POWER)
         first, last = options.rotation_lr_init * factor, options.rotation_lr_final * factor
         names = "camera_rotation_lr_init, camera_rotation_lr_final"
         turning = exponential(first, last, options.rotation_lr_max_steps, names=names)
@@ -107,8 +113,9 @@ class CameraPoses(BaseTrainer):
         first, last = options.position_lr_init * factor, options.position_lr_final * factor
         names = "camera_position_lr_init, camera_position_lr_final"
         moving = exponential(first, last, options.position_lr_max_steps, names=names)
-        self.add_parameter("quaternions", quaternions, turning, per_row=True)
-        self.add_parameter("Ts", translations, moving, per_row=True)
+        rise = linear(options.warmup_from, 1.0, options.warmup_until_iter)
+        self.add_parameter("quaternions", quaternions, product(rise, turning), per_row=True)
+        self.add_parameter("Ts", translations, product(rise, moving), per_row=True)
         self.start_poses.quaternions = quaternions.detach().clone()
         self.start_poses.translations = translations.detach().clone()
         assert self.dataset is not None
@@ -137,28 +144,30 @@ class CameraPoses(BaseTrainer):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Let the translation follow the turn."""
+        """Let the translation follow the turn; now and then move everything back to where the cameras were."""
         super().after_step()
         for seen, rotation in self._stood.items():
-            quaternion, translation = (
-                self.optimizer.group(name)["params"][0].data[seen] for name in ("quaternions", "Ts")
-            )
+            quaternion, translation = (parameter.data[seen] for parameter in self._poses())
             turned = quaternion_to_matrix(quaternion)
             translation += (rotation - turned) @ self.turning.pivots[seen]
         self._stood.clear()
+        interval = self.camera.gauge_interval
+        if interval and (self.curr_step % interval == 0 or self.curr_step == self.camera.length):
+            self._go_home()
 
-    def losses(self, out: dict[str, Any], camera: Camera) -> Iterator[tuple[str, Tensor]]:
-        """The terms so far, and the common motion of all cameras as this one can undo it."""
-        yield from super().losses(out, camera)
-        seen = camera.custom_data.get("index")
-        if self.camera.gauge_weight and seen is not None:
-            now = {"quaternions": camera.quaternion, "Ts": camera.T}
-            poses = (held(self.optimizer.group(name)["params"][0], seen, row) for name, row in now.items())
-            motion = common_motion(Poses(*poses), self.start_poses.poses(), self.scene_extent)
-            yield (
-                "camera_gauge",
-                0.5 * self.camera.gauge_weight * len(self.start_poses.quaternions) * (motion * motion).sum(),
-            )
+    def _poses(self) -> Poses:
+        quaternions, translations = (self.optimizer.group(name)["params"][0] for name in ("quaternions", "Ts"))
+        return Poses(quaternions, translations)
+
+    def _go_home(self) -> None:
+        poses = self._poses()
+        motion = way_home(poses, self.start_poses.poses(), self.scene_extent)
+        if motion is None:
+            return
+        for parameter, value in zip(poses, moved_poses(poses, motion), strict=True):
+            parameter.copy_(value)
+        self.turning.pivots = motion.points(self.turning.pivots)
+        move_gaussians(self.model, motion)
 
 
 class Cameras(CameraPoses, Exposure):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
     from gaussian_splatting.dataset.dataset import CameraDataset
 
+SHORT_RUN_POWER = 0.4
 VIEWS_PER_FUNCTION = 8
 """So many views for each function of the direction, so that most of what their exposures can be stays free."""
 SMALLEST_SPREAD = 0.05
@@ -76,7 +77,7 @@ class Exposure(BaseTrainer):
         super().setup()
         options = self.exposure
         names = "camera_exposure_lr_init, camera_exposure_lr_final"
-        factor = short_run_factor(options.length)
+        factor = short_run_factor(options.length, SHORT_RUN_POWER)
         rate = exponential(options.lr_init * factor, options.lr_final * factor, options.lr_max_steps, names=names)
         parameter = view_parameter(self.dataset, "exposures", "exposure compensation")
         self.add_parameter("exposures", parameter, rate, per_row=True)

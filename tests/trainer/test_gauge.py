@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import torch
 
+from gaussian_splatting.camera import pinhole_camera
+from gaussian_splatting.gaussian_model import GaussianModel
 from gaussian_splatting.geometry.rotations import (
     matrix_to_quaternion,
     quaternion_raw_multiply,
     quaternion_to_matrix,
 )
-from gaussian_splatting.trainer.gauge import Poses, centres, common_motion
+from gaussian_splatting.trainer import BaseTrainer
+from gaussian_splatting.trainer.gauge import (
+    Poses,
+    Similarity,
+    centres,
+    common_motion,
+    move_gaussians,
+    moved_poses,
+    rotation_of,
+    way_home,
+)
+from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
 EXTENT = 4.0
 
@@ -28,12 +41,6 @@ def moved(rotation: torch.Tensor, shift: torch.Tensor, growth: float) -> Poses:
     places = centre + shift + (1 + growth) * (start - centre) @ rotation.T
     turned = quaternion_to_matrix(quaternions) @ rotation.T
     return Poses(matrix_to_quaternion(turned), -(turned @ places[..., None])[..., 0])
-
-
-def rotation_of(vector: torch.Tensor) -> torch.Tensor:
-    return torch.linalg.matrix_exp(
-        torch.tensor([[0, -vector[2], vector[1]], [vector[2], 0, -vector[0]], [-vector[1], vector[0], 0]]).double()
-    )
 
 
 def test_cameras_that_stay_have_no_motion():
@@ -70,3 +77,47 @@ def test_one_camera_alone_has_a_motion_without_growth():
     found = common_motion(Poses(quaternions, translations + 1.0), Poses(quaternions, translations), EXTENT)
     assert torch.isfinite(found).all()
     assert found[6] == 0
+
+
+def test_the_way_home_takes_away_what_the_cameras_have_in_common():
+    turn, shift = torch.tensor([0.03, -0.02, 0.05]).double(), torch.tensor([0.4, 0.0, -0.2]).double()
+    away = moved(rotation_of(turn), shift, 0.03)
+    generator = torch.Generator().manual_seed(5)
+    jitter = (0.01 * torch.randn(values.shape, generator=generator).double() for values in away)
+    away = Poses(*(values + noise for values, noise in zip(away, jitter, strict=True)))
+    motion = way_home(away, poses(), EXTENT)
+    assert motion is not None
+    assert common_motion(away, poses(), EXTENT).norm() > 0.05
+    assert common_motion(moved_poses(away, motion), poses(), EXTENT).norm() < 1e-6
+
+
+def test_cameras_that_stayed_have_no_way_to_go():
+    assert way_home(poses(), poses(), EXTENT) is None
+
+
+@torch.no_grad()
+def test_a_scene_that_is_moved_with_its_cameras_looks_the_same():
+    model, camera = tiny_model(BaseTrainer), TinyDataset()[1]
+    assert model.max_sh_degree >= 2
+    model._features_rest.normal_(0, 0.3, generator=torch.Generator().manual_seed(2))
+    model.active_sh_degree = model.max_sh_degree
+    before = model(camera)["render"].clone()
+    motion = Similarity(
+        1.3, rotation_of(torch.tensor([0.4, -0.9, 0.2]).double()), torch.tensor([0.5, -2.0, 1.0]).double()
+    )
+    move_gaussians(model, motion)
+    assert (model(camera)["render"] - before).abs().max() > 0.1
+    quaternion, translation = (rows[0] for rows in moved_poses(Poses(camera.quaternion[None], camera.T[None]), motion))
+    focal, centre = camera.K.diagonal(), camera.K[:, 2]
+    along = pinhole_camera(
+        camera.image_height, camera.image_width, float(focal[0]), float(focal[1]), quaternion_to_matrix(quaternion),
+        translation, cx=float(centre[0]), cy=float(centre[1]),
+    )  # fmt: skip
+    torch.testing.assert_close(model(along)["render"], before, atol=2e-5, rtol=0)
+
+
+def test_gaussians_of_one_colour_are_moved_too():
+    model = GaussianModel(0).create_from_pcd(torch.rand(10, 3), torch.rand(10, 3))
+    before = model.get_xyz.detach().clone()
+    move_gaussians(model, Similarity(2.0, torch.eye(3).double(), torch.ones(3).double()))
+    torch.testing.assert_close(model.get_xyz, 2 * before + 1)

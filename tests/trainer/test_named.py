@@ -69,7 +69,7 @@ def test_short_names_are_the_trainers_with_depth_maps():
 def test_describe_says_which_feature_acts_at_which_hook():
     text = trainer.DepthSHLiftOpacityResetDensificationCameraTrainer.describe()
     lines = {line.split()[0]: line.split()[1:] for line in text.splitlines()[1:7]}
-    assert set(lines["losses"]) - {"<-"} == {"Depth", "CameraPoses", "Exposure", "BaseTrainer"}
+    assert set(lines["losses"]) - {"<-"} == {"Depth", "Exposure", "BaseTrainer"}
     assert lines["refine"] == ["Densify", "<-", "BaseTrainer"]
     assert set(lines["after_step"]) - {"<-"} == {"CameraPoses", "OpacityReset", "BaseTrainer"}
     assert set(lines["preprocess"]) - {"<-"} == {"CameraPoses", "SHLift", "BaseTrainer"}
