@@ -35,6 +35,11 @@ def test_the_length_grows_with_the_root_of_the_views_beyond_fifty():
     assert [preset.length(views) for views in (3, 50, 200)] == [1_200, 1_200, 2_400]
 
 
+def test_a_long_recipe_takes_fewer_steps_for_a_handful_of_views():
+    preset = Preset(named.BestTrainer, 5_000, enough_views=24)
+    assert [preset.length(views) for views in (1, 12, 24, 50, 200)] == [208, 2_500, 5_000, 5_000, 10_000]
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_trains_and_keeps_to_the_bound(name, scene, tmp_path):
     flags = ["--preset", name, *SHORT, "-i", "12", "--max_gaussians", "70"]
