@@ -26,7 +26,7 @@ class BaseFastTrainer(SHLift, Budget, Resolution, RateRecipe):
 
     rates = GaussianRates(opacity=0.035, scaling=0.0085, feature_rest=0.000375)
     sh_lift = SHLiftOptions(up_interval=5_000)
-    budget = BudgetOptions(exchange=0.05)
+    budget = BudgetOptions(exchange=0.05, until_iter=24_000)
 
 
 class BaseDefaultTrainer(BaseFastTrainer):
