@@ -32,6 +32,8 @@ class BaseFastTrainer(SHLift, Budget, Resolution, RateRecipe):
 class BaseDefaultTrainer(BaseFastTrainer):
     """More than the quality of the full 3DGS recipe in a third of its time, without depth maps; the longer `fast`."""
 
+    budget = BudgetOptions(exchange=0.05)
+
 
 class BaseBestTrainer(FloaterRemoval, BaseFastTrainer):
     """Twice the Gaussians, more of the run at full size, no floaters, and many more steps, without depth maps."""
