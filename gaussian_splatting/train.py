@@ -164,7 +164,7 @@ def planned(
 ) -> tuple[TimePlan | None, int, int]:
     """The plan of --minutes if there is one, the steps of the run, and the length that its schedules begin with."""
     from gaussian_splatting.runs.resume import number_in
-    from gaussian_splatting.runs.time_plan import TimePlan, first_length
+    from gaussian_splatting.runs.time_plan import TimePlan, first_length, prepare
 
     if arguments.minutes is None:
         iterations = run_length(arguments, len(cameras), workers.size)
@@ -172,8 +172,8 @@ def planned(
     plan = TimePlan(60 * arguments.minutes)
     if claim.found is not None:
         return plan, number_in(claim.found, "iterations", 1), claim.schedule_length or 1
+    workers.first(lambda: prepare(make, cameras))
     trial = time.monotonic()
-    cameras.preload()
     length = workers.first(lambda: first_length(make, cameras, plan.seconds))
     plan.spent = time.monotonic() - trial
     claim.say(

@@ -64,6 +64,18 @@ def pixels_of(cameras: CameraDataset) -> int:
     return camera.image_height * camera.image_width
 
 
+def prepare(make: Callable[[int], BaseTrainer], cameras: CameraDataset) -> None:
+    """Do before the time begins what is done once, such as compiling kernels.
+
+    That is one step of a trainer that is thrown away.
+    """
+    cameras.preload()
+    trainer = make(TRIAL_LENGTH)
+    with cores_for_kernels(trainer.model):
+        for _ in trainer.run(cameras, 1):
+            pass
+
+
 def first_length(make: Callable[[int], BaseTrainer], cameras: CameraDataset, seconds: float) -> int:
     """The number of steps that fits `seconds`, from some steps of a trial trainer at the start and the end of a run.
 

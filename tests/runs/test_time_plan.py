@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from small_run import make_scene, splat
 from gaussian_splatting import train
 from gaussian_splatting.errors import CheckpointError
 from gaussian_splatting.io.checkpoint import read_checkpoint
+from gaussian_splatting.runs import time_plan
 from gaussian_splatting.runs.folder import RunFolder
 from gaussian_splatting.runs.resume import put_back
 from gaussian_splatting.runs.time_plan import TimePlan, decisions_in, follow
@@ -91,6 +93,19 @@ def test_the_decisions_are_in_the_checkpoint_and_a_resumed_trainer_goes_on_with_
     assert description["iterations"] == description["step"] == last
     decided = decisions_in(description, "")
     assert not decided or decided[-1][1] == last
+
+
+def test_what_is_done_once_comes_before_the_time(scene, tmp_path, monkeypatch):
+    """As the first step of an installation, which compiles kernels."""
+    real, paused = time_plan.prepare, 3.0
+
+    def slow(*arguments) -> None:
+        real(*arguments)
+        time.sleep(paused)
+
+    monkeypatch.setattr(time_plan, "prepare", slow)
+    assert call(scene, tmp_path / "run", "--minutes", "0.02") == 0
+    assert RunFolder(tmp_path / "run").read_timing()[-1]["seconds"] < paused
 
 
 def test_a_finished_run_of_a_time_is_finished(scene, tmp_path, capsys):
