@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -164,7 +163,7 @@ def planned(
 ) -> tuple[TimePlan | None, int, int]:
     """The plan of --minutes if there is one, the steps of the run, and the length that its schedules begin with."""
     from gaussian_splatting.runs.resume import number_in
-    from gaussian_splatting.runs.time_plan import TimePlan, first_length, prepare
+    from gaussian_splatting.runs.time_plan import TimePlan, first_length
 
     if arguments.minutes is None:
         iterations = run_length(arguments, len(cameras), workers.size)
@@ -172,10 +171,7 @@ def planned(
     plan = TimePlan(60 * arguments.minutes)
     if claim.found is not None:
         return plan, number_in(claim.found, "iterations", 1), claim.schedule_length or 1
-    workers.first(lambda: prepare(make, cameras))
-    trial = time.monotonic()
-    length = workers.first(lambda: first_length(make, cameras, plan.seconds))
-    plan.spent = time.monotonic() - trial
+    length, plan.spent = workers.first(lambda: first_length(make, cameras, plan.seconds))
     claim.say(
         f"{60 * arguments.minutes:.0f} s of training: about {length} steps, corrected on the way; another run of the "
         "same time takes other steps and gives another result"

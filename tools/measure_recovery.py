@@ -34,6 +34,7 @@ from torch import Tensor
 from gaussian_splatting.cli import commands
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.evaluate import aligned as columns
+from gaussian_splatting.trainer.gauge import Similarity
 
 if TYPE_CHECKING:
     from gaussian_splatting.dataset.dataset import CameraDataset
@@ -43,15 +44,6 @@ if TYPE_CHECKING:
 ROLES = ("clean", "perturbed", "recovered")
 TURNING, MOVING, LEFT = 1e-3, 5e-4, 0.01
 """Rates of the refinement: radians and extents at the first of its steps, and what is left of them at the last."""
-
-
-@dataclass(frozen=True)
-class Similarity:
-    """x -> scale * rotation @ x + shift, from the frame of a run to that of the truth."""
-
-    scale: float
-    rotation: Tensor  # [3, 3]
-    shift: Tensor  # [3]
 
 
 @dataclass(frozen=True)
@@ -151,13 +143,16 @@ def fitted(points: Tensor, targets: Tensor) -> Similarity:
 
 
 def pose_errors(cameras: CameraDataset, truth: CameraDataset, similarity: Similarity) -> tuple[float, float]:
-    """Median errors over the cameras: rotation in degrees, position in world units of the truth."""
+    """Median errors over the cameras: rotation in degrees, position in world units of the truth.
+
+    `similarity` leads from the frame of `cameras` to that of the truth.
+    """
     relative = rotations_of(cameras) @ similarity.rotation.T @ rotations_of(truth).transpose(1, 2)
     # From the sine and the cosine: the cosine alone is blind to small angles.
     twice_sine = torch.stack([relative[:, i, j] - relative[:, j, i] for i, j in ((2, 1), (0, 2), (1, 0))], dim=1)
     twice_cosine = relative.diagonal(dim1=1, dim2=2).sum(dim=1) - 1
     angles = torch.rad2deg(torch.atan2(twice_sine.norm(dim=1), twice_cosine))
-    moved = similarity.scale * centres_of(cameras) @ similarity.rotation.T + similarity.shift
+    moved = similarity.points(centres_of(cameras))
     return float(angles.median()), float((moved - centres_of(truth)).norm(dim=1).median())
 
 

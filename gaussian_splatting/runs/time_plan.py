@@ -64,25 +64,17 @@ def pixels_of(cameras: CameraDataset) -> int:
     return camera.image_height * camera.image_width
 
 
-def prepare(make: Callable[[int], BaseTrainer], cameras: CameraDataset) -> None:
-    """Do before the time begins what is done once, such as compiling kernels.
+def first_length(make: Callable[[int], BaseTrainer], cameras: CameraDataset, seconds: float) -> tuple[int, float]:
+    """The number of steps that fits `seconds`, and the seconds of them that finding it took.
 
-    That is one step of a trainer that is thrown away.
+    It follows from some steps of a trial trainer at the start and the end of a run; `make(length)` gives one that is
+    thrown away. Its very first step comes before the time: it does what is done once, such as compiling kernels.
     """
     cameras.preload()
-    trainer = make(TRIAL_LENGTH)
-    with cores_for_kernels(trainer.model):
-        for _ in trainer.run(cameras, 1):
-            pass
-
-
-def first_length(make: Callable[[int], BaseTrainer], cameras: CameraDataset, seconds: float) -> int:
-    """The number of steps that fits `seconds`, from some steps of a trial trainer at the start and the end of a run.
-
-    `make(length)` gives a trainer of its own that is thrown away. The trial is part of the time.
-    """
-    started = time.monotonic()
     trainer, pixels = make(TRIAL_LENGTH), pixels_of(cameras)
+    with cores_for_kernels(trainer.model):
+        next(trainer.run(cameras, 1))
+    started = time.monotonic()
     whole = expected_cost(trainer, 0, TRIAL_LENGTH, pixels)
     measured = expected = 0.0
     for first in (0, TRIAL_LENGTH - WARM_UP - TRIED):
@@ -93,8 +85,9 @@ def first_length(make: Callable[[int], BaseTrainer], cameras: CameraDataset, sec
                     measured -= time.monotonic()
             measured += time.monotonic()
         expected += expected_cost(trainer, first + WARM_UP, first + WARM_UP + TRIED, pixels)
-    left = LEFT_FOR_SURPRISES * seconds - (time.monotonic() - started)
-    return max(1, round(TRIAL_LENGTH * left * expected / (measured * whole)))
+    spent = time.monotonic() - started
+    left = LEFT_FOR_SURPRISES * seconds - spent
+    return max(1, round(TRIAL_LENGTH * left * expected / (measured * whole))), spent
 
 
 def decisions_in(description: Mapping[str, Any], path: object) -> list[tuple[int, int]]:

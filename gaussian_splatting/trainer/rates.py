@@ -57,7 +57,7 @@ def short_run_factor(length: int, power: float) -> float:
     Adam moves a value by about its rate in every step. A Gaussian that cannot reach its place is replaced by others,
     but a pose has the same way to go in a run of any length.
 
-
+    >>> short_run_factor(30_000, 0.4), round(short_run_factor(7_000, 0.4), 2), short_run_factor(100, 0.4)
     (1.0, 1.79, 8.0)
     """
     return min(SHORT_RUN_HIGHEST, max(1.0, (REFERENCE_LENGTH / length) ** power))

@@ -14,11 +14,10 @@ from small_run import make_scene, splat
 from gaussian_splatting import train
 from gaussian_splatting.errors import CheckpointError
 from gaussian_splatting.io.checkpoint import read_checkpoint
-from gaussian_splatting.runs import time_plan
 from gaussian_splatting.runs.folder import RunFolder
 from gaussian_splatting.runs.resume import put_back
 from gaussian_splatting.runs.time_plan import TimePlan, decisions_in, follow
-from gaussian_splatting.trainer import BaseFastTrainer
+from gaussian_splatting.trainer import BaseFastTrainer, BaseTrainer
 from gaussian_splatting.trainer.snapshot import capture
 from gaussian_splatting.trainer.stretch import expected_cost
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
@@ -97,15 +96,17 @@ def test_the_decisions_are_in_the_checkpoint_and_a_resumed_trainer_goes_on_with_
 
 def test_what_is_done_once_comes_before_the_time(scene, tmp_path, monkeypatch):
     """As the first step of an installation, which compiles kernels."""
-    real, paused = time_plan.prepare, 3.0
+    real, paused = BaseTrainer.step, 3.0
+    pauses = [paused]
 
-    def slow(*arguments) -> None:
-        real(*arguments)
-        time.sleep(paused)
+    def slow_at_first(trainer, camera):
+        time.sleep(pauses.pop() if pauses else 0)
+        return real(trainer, camera)
 
-    monkeypatch.setattr(time_plan, "prepare", slow)
+    monkeypatch.setattr(BaseTrainer, "step", slow_at_first)
     assert call(scene, tmp_path / "run", "--minutes", "0.02") == 0
     assert RunFolder(tmp_path / "run").read_timing()[-1]["seconds"] < paused
+    assert not pauses
 
 
 def test_a_finished_run_of_a_time_is_finished(scene, tmp_path, capsys):
