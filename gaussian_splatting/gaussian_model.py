@@ -43,6 +43,11 @@ def screen_blur(camera: Camera) -> float:
     return camera.custom_data.get("eps2d", RasterView.eps2d)
 
 
+def sh_degree_for(camera: Camera, usual: int) -> int:
+    """The SH degree that a camera is rendered with: the usual one, or less where the camera says so itself."""
+    return min(usual, camera.custom_data.get("sh_degree", usual))
+
+
 def build_covariance_from_scaling_rotation(scaling: Tensor, scaling_modifier: float, rotation: Tensor) -> Tensor:
     """Covariances R S S^T R^T as upper triangles [N, 6] (xx, xy, xz, yy, yz, zz)."""
     factor = build_scaling_rotation(scaling_modifier * scaling, rotation)
@@ -150,7 +155,7 @@ class GaussianModel(GaussianRows):
             K=camera.K,
             width=camera.image_width,
             height=camera.image_height,
-            sh_degree=self.active_sh_degree,
+            sh_degree=sh_degree_for(camera, self.active_sh_degree),
             background=camera.bg_color,
             antialiased=self.antialiasing,
             absgrad=self.absolute_gradients,

@@ -35,26 +35,28 @@ PACKAGE = """
 """.split()
 
 TRAINER = """
-    AbsoluteGradients BaseBestTrainer BaseCameraTrainer BaseDefaultTrainer BaseDensificationTrainer
-    BaseDepthTrainer BaseFastTrainer BaseMCMCTrainer BaseOpacityResetDensificationCameraTrainer
-    BaseOpacityResetDensificationTrainer BaseSHLiftCameraTrainer BaseSHLiftMCMCTrainer
-    BaseSHLiftOpacityResetDensificationCameraTrainer BaseSHLiftOpacityResetDensificationTrainer
-    BaseSHLiftTrainer BaseScaleRegularizeTrainer BaseTrainer BestTrainer Budget BudgetOptions CameraOptions
-    CameraPoses CameraTrainer Cameras DefaultTrainer Densify DensifyOptions Depth DepthCameraTrainer
-    DepthDistortion DepthDistortionOptions DepthMCMCTrainer DepthOpacityResetDensificationCameraTrainer
-    DepthOpacityResetDensificationTrainer DepthOptions DepthSHLiftCameraTrainer DepthSHLiftMCMCTrainer
-    DepthSHLiftOpacityResetDensificationCameraTrainer DepthSHLiftOpacityResetDensificationTrainer
-    DepthSHLiftTrainer Exposure ExposureOptions FEATURES FastTrainer FloaterRemoval FloaterRemovalOptions GaussianRates
-    MCMC MCMCOptions MCMCTrainer
-    NormalCameraTrainer NormalConsistency NormalConsistencyOptions NormalOpacityResetDensificationCameraTrainer
-    NormalOpacityResetDensificationTrainer NormalSHLiftCameraTrainer
-    NormalSHLiftOpacityResetDensificationCameraTrainer NormalSHLiftOpacityResetDensificationTrainer
-    NormalSHLiftTrainer NormalTrainer Normals OpacityDecay OpacityDecayOptions OpacityReset
-    OpacityResetDensificationCameraTrainer OpacityResetDensificationTrainer OpacityResetOptions
-    PhotometricOptions PruneOptions RateRecipe RateRecipeOptions Resolution ResolutionOptions SHLift
-    SHLiftCameraTrainer SHLiftMCMCTrainer SHLiftOpacityResetDensificationCameraTrainer
-    SHLiftOpacityResetDensificationTrainer SHLiftOptions SHLiftTrainer ScaleRegularisation
-    ScaleRegularisationOptions ShRest ShRestOptions State Trainer check_trainer compose per_gaussian
+    AbsoluteGradients AngularSize AngularSizeOptions BaseBestTrainer BaseCameraTrainer
+    BaseDefaultTrainer BaseDensificationTrainer BaseDepthTrainer BaseFastTrainer BaseMCMCTrainer
+    BaseOpacityResetDensificationCameraTrainer BaseOpacityResetDensificationTrainer
+    BaseSHLiftCameraTrainer BaseSHLiftMCMCTrainer BaseSHLiftOpacityResetDensificationCameraTrainer
+    BaseSHLiftOpacityResetDensificationTrainer BaseSHLiftTrainer BaseScaleRegularizeTrainer
+    BaseTrainer BestTrainer Budget BudgetOptions CameraOptions CameraPoses CameraTrainer Cameras
+    DefaultTrainer Densify DensifyOptions Depth DepthCameraTrainer DepthDistortion
+    DepthDistortionOptions DepthMCMCTrainer DepthOpacityResetDensificationCameraTrainer
+    DepthOpacityResetDensificationTrainer DepthOptions DepthSHLiftCameraTrainer
+    DepthSHLiftMCMCTrainer DepthSHLiftOpacityResetDensificationCameraTrainer
+    DepthSHLiftOpacityResetDensificationTrainer DepthSHLiftTrainer Exposure ExposureOptions FEATURES
+    FastTrainer FloaterRemoval FloaterRemovalOptions GaussianRates MCMC MCMCOptions MCMCTrainer
+    NormalCameraTrainer NormalConsistency NormalConsistencyOptions
+    NormalOpacityResetDensificationCameraTrainer NormalOpacityResetDensificationTrainer
+    NormalSHLiftCameraTrainer NormalSHLiftOpacityResetDensificationCameraTrainer
+    NormalSHLiftOpacityResetDensificationTrainer NormalSHLiftTrainer NormalTrainer Normals
+    OpacityDecay OpacityDecayOptions OpacityReset OpacityResetDensificationCameraTrainer
+    OpacityResetDensificationTrainer OpacityResetOptions PhotometricOptions PruneOptions RateRecipe
+    RateRecipeOptions Resolution ResolutionOptions SHLift SHLiftCameraTrainer SHLiftMCMCTrainer
+    SHLiftOpacityResetDensificationCameraTrainer SHLiftOpacityResetDensificationTrainer
+    SHLiftOptions SHLiftTrainer ScaleRegularisation ScaleRegularisationOptions SHDropout
+    SHDropoutOptions ShRest ShRestOptions State Trainer check_trainer compose per_gaussian
 """.split()
 
 MODES = """
@@ -72,12 +74,16 @@ FLAGS = """
 """.split()
 
 OPTIONS = {
+    "angular_size_interval": 50,
+    "angular_size_limit": 0.33,
     "bg_color": None,
     "budget_curve": "linear",
     "budget_density": 2300.0,
+    "budget_end_iter": 30_000,
     "budget_exchange": 0.0,
     "budget_from_iter": 4500,
     "budget_interval": 60,
+    "budget_length_power": 0.5,
     "budget_opacity_threshold": 0.005,
     "budget_score": "gradient",
     "budget_score_views": 10,
@@ -189,6 +195,8 @@ OPTIONS = {
     "scale_reg_weight": 0.1,
     "scaling_lr": 0.005,
     "sh_degree_up_interval": 1000,
+    "sh_dropout_end_iter": 30_000,
+    "sh_dropout_rate": None,
     "sh_rest_from_iter": 0,
     "sh_rest_interval": 16,
 }

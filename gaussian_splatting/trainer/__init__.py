@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gaussian_splatting.trainer.absolute_gradients import AbsoluteGradients
+from gaussian_splatting.trainer.angular_size import AngularSize, AngularSizeOptions
 from gaussian_splatting.trainer.base import BaseTrainer, PhotometricOptions
 from gaussian_splatting.trainer.budget import Budget, BudgetOptions
 from gaussian_splatting.trainer.cameras import CameraOptions, CameraPoses, Cameras
@@ -69,6 +70,7 @@ from gaussian_splatting.trainer.rate_recipe import RateRecipe, RateRecipeOptions
 from gaussian_splatting.trainer.rates import GaussianRates
 from gaussian_splatting.trainer.resolution import Resolution, ResolutionOptions
 from gaussian_splatting.trainer.scale_regularisation import ScaleRegularisation, ScaleRegularisationOptions
+from gaussian_splatting.trainer.sh_dropout import SHDropout, SHDropoutOptions
 from gaussian_splatting.trainer.sh_lift import SHLift, SHLiftOptions
 from gaussian_splatting.trainer.sh_rest import ShRest, ShRestOptions
 from gaussian_splatting.trainer.state import State, per_gaussian
@@ -77,6 +79,8 @@ __all__ = [
     "FEATURES",
     "MCMC",
     "AbsoluteGradients",
+    "AngularSize",
+    "AngularSizeOptions",
     "BaseBestTrainer",
     "BaseCameraTrainer",
     "BaseDefaultTrainer",
@@ -147,6 +151,8 @@ __all__ = [
     "RateRecipeOptions",
     "Resolution",
     "ResolutionOptions",
+    "SHDropout",
+    "SHDropoutOptions",
     "SHLift",
     "SHLiftCameraTrainer",
     "SHLiftMCMCTrainer",

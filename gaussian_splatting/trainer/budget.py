@@ -12,7 +12,8 @@ from torch import Tensor
 from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
-from gaussian_splatting.trainer.budget_size import budget_of
+from gaussian_splatting.trainer.budget_size import budget_of, length_factor
+from gaussian_splatting.trainer.rates import REFERENCE_LENGTH
 from gaussian_splatting.trainer.screen_gradients import ScreenGradients
 from gaussian_splatting.trainer.splitting import long_axis_children
 from gaussian_splatting.trainer.view_scores import contributions, error_scores, some_views
@@ -31,11 +32,15 @@ class BudgetOptions(Options):
     until_iter: int = option(18_000, "last step of it, at which the budget is reached", moment=True)
     interval: int = option(60, "steps between two refinements", minimum=1)
     target: int | None = option(
-        None, "number of Gaussians to grow to; none: from the size and number of the pictures and the points", minimum=1
+        None, "number of Gaussians to grow to; none: from the pictures, the points and the length of the run", minimum=1
     )
     upper_bound: int = option(10_000_000, "never exceed this many Gaussians", minimum=1)
     density: float = option(
-        2_300.0, "the budget, divided by the fifth root of the number of pixels of all views together", maximum=1e9
+        2_300.0, "the budget of 1000 steps, divided by the fifth root of the pixels of all views together", maximum=1e9
+    )
+    end_iter: int = option(REFERENCE_LENGTH, "last step of the run, whose length the budget follows", moment=True)
+    length_power: float = option(
+        0.5, "power of the length by which the budget is larger in runs of more than 1000 steps", maximum=2.0
     )
     start: float = option(
         0.2, "a start from more random points than the budget is cut to this fraction of it", minimum=0.01, maximum=1.0
@@ -88,7 +93,8 @@ class Budget(BaseTrainer):
     def _final_count(self) -> int:
         options, wanted = self.budget, self.budget.target
         if wanted is None:
-            wanted = budget_of(self.dataset, len(self.model), options.density)
+            room = length_factor(options.end_iter, options.length_power)
+            wanted = round(budget_of(self.dataset, len(self.model), options.density) * room)
         return min(wanted, options.upper_bound)
 
     def after_backward(self, out: dict[str, Any], camera: Camera) -> None:

@@ -14,10 +14,12 @@ MOST_FOR_POINTS = 1.25
 """But points ask for no more than this many times what the pictures do: random ones say nothing about the scene."""
 POWER = 0.2
 MOST_SAMPLED = 64
+SHORT_RUN = 1_000
+"""Steps in which Gaussians beyond the budget of `budget_of` cannot be trained well enough to be worth their time."""
 
 
 def budget_of(dataset: CameraDataset | None, num_start: int, density: float) -> int:
-    """The budget: `density` times the fifth root of the pixels of all views, or more where there are many points.
+    """The budget of a short run: `density` times the fifth root of the pixels of all views, or more with many points.
 
     Views overlap, and neighbouring pixels are alike: each adds much less that is new than the one before. The power was
     found on scenes of 2 to 22 million pixels. Without a dataset
@@ -30,3 +32,12 @@ def budget_of(dataset: CameraDataset | None, num_start: int, density: float) -> 
     pixels = median(view.image_height * view.image_width for view in views)
     pictures = density * (pixels * len(dataset)) ** POWER
     return max(1, round(max(pictures, min(GROWTH * num_start, MOST_FOR_POINTS * pictures))))
+
+
+def length_factor(length: int, power: float) -> float:
+    """How much larger the budget is in a run of `length` steps: there is time to train more of them.
+
+    >>> length_factor(620, 0.5), length_factor(4_000, 0.5)
+    (1.0, 2.0)
+    """
+    return max(1.0, length / SHORT_RUN) ** power

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from gaussian_splatting.options import nearest
 from gaussian_splatting.trainer.absolute_gradients import AbsoluteGradients
+from gaussian_splatting.trainer.angular_size import AngularSize
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.budget import Budget
 from gaussian_splatting.trainer.cameras import CameraPoses, Cameras
@@ -21,11 +22,13 @@ from gaussian_splatting.trainer.opacity_reset import OpacityReset
 from gaussian_splatting.trainer.rate_recipe import RateRecipe
 from gaussian_splatting.trainer.resolution import Resolution
 from gaussian_splatting.trainer.scale_regularisation import ScaleRegularisation
+from gaussian_splatting.trainer.sh_dropout import SHDropout
 from gaussian_splatting.trainer.sh_lift import SHLift
 from gaussian_splatting.trainer.sh_rest import ShRest
 
 FEATURES: dict[str, type[BaseTrainer]] = {
     "absolute_gradients": AbsoluteGradients,
+    "angular_size": AngularSize,
     "budget": Budget,
     "cameras": Cameras,
     "densify": Densify,
@@ -41,6 +44,7 @@ FEATURES: dict[str, type[BaseTrainer]] = {
     "rate_recipe": RateRecipe,
     "resolution": Resolution,
     "scale_reg": ScaleRegularisation,
+    "sh_dropout": SHDropout,
     "sh_lift": SHLift,
     "sh_rest": ShRest,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gaussian_splatting.trainer.angular_size import AngularSize
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.budget import Budget, BudgetOptions
 from gaussian_splatting.trainer.cameras import Cameras
@@ -16,12 +17,13 @@ from gaussian_splatting.trainer.rate_recipe import RateRecipe
 from gaussian_splatting.trainer.rates import GaussianRates
 from gaussian_splatting.trainer.resolution import Resolution, ResolutionOptions
 from gaussian_splatting.trainer.scale_regularisation import ScaleRegularisation
+from gaussian_splatting.trainer.sh_dropout import SHDropout
 from gaussian_splatting.trainer.sh_lift import SHLift, SHLiftOptions
 
 # The recipes of --preset, see docs/recipes.md
 
 
-class BaseFastTrainer(SHLift, Budget, Resolution, RateRecipe):
+class BaseFastTrainer(SHLift, SHDropout, AngularSize, Budget, Resolution, RateRecipe):
     """About the quality of the full 3DGS recipe in a fifth of its time, without depth maps."""
 
     rates = GaussianRates(opacity=0.035, scaling=0.0085, feature_rest=0.000375)
@@ -36,9 +38,9 @@ class BaseDefaultTrainer(BaseFastTrainer):
 
 
 class BaseBestTrainer(FloaterRemoval, BaseFastTrainer):
-    """Twice the Gaussians, more of the run at full size, no floaters, and many more steps, without depth maps."""
+    """More of the run at full size, no floaters, and many more steps, without depth maps."""
 
-    budget = BudgetOptions(exchange=0.01, density=4_600.0)
+    budget = BudgetOptions(exchange=0.01)
     resolution = ResolutionOptions(share=0.75, blur="usual")
 
 
@@ -51,7 +53,7 @@ class DefaultTrainer(Depth, BaseDefaultTrainer):
 
 
 class BestTrainer(Depth, BaseBestTrainer):
-    """Twice the Gaussians, more of the run at full size, no floaters, and many more steps."""
+    """More of the run at full size, no floaters, and many more steps."""
 
 
 # Without depth maps

@@ -16,13 +16,13 @@ from gaussian_splatting.errors import CheckpointError
 from gaussian_splatting.io.checkpoint import read_checkpoint
 from gaussian_splatting.runs.folder import RunFolder
 from gaussian_splatting.runs.resume import put_back
-from gaussian_splatting.runs.time_plan import TimePlan, decisions_in, follow
+from gaussian_splatting.runs.time_plan import TimePlan, decisions_in, follow, longer_run
 from gaussian_splatting.trainer import BaseFastTrainer, BaseTrainer
 from gaussian_splatting.trainer.snapshot import capture
 from gaussian_splatting.trainer.stretch import expected_cost
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
-SCHEDULE = {"budget_from_iter": 100, "budget_until_iter": 600, "resolution_smallest_side": 6}
+SCHEDULE = {"budget_end_iter": 1_000, "budget_from_iter": 100, "budget_until_iter": 600, "resolution_smallest_side": 6}
 
 
 class Clock:
@@ -61,6 +61,23 @@ def test_a_good_plan_is_left_alone():
     seconds = expected_cost(clock.trainer, 0, 1_000, 32 * 24)
     clock.run(TimePlan(seconds), lambda step: 1.0)
     assert clock.length == 1_000
+
+
+@pytest.mark.parametrize("short", [1_500, 20_000])
+def test_a_longer_run_with_more_gaussians_costs_what_is_affordable(short):
+    def make(length: int) -> BaseTrainer:
+        parts = {"budget_from_iter": 0.1, "budget_until_iter": 0.6, "budget_end_iter": 1.0}
+        moments = {name: round(part * length) for name, part in parts.items()}
+        return BaseFastTrainer(tiny_model(), TinyDataset(), resolution_smallest_side=6, **moments)
+
+    affordable = expected_cost(make(1_000), 0, 1_000, 32 * 24) * short / 1_000
+    length = longer_run(make, 32 * 24, short, affordable)
+    assert length < short
+    assert expected_cost(make(length), 0, length, 32 * 24) == pytest.approx(affordable, rel=0.05)
+
+
+def test_a_short_run_makes_no_other_trainer():
+    assert longer_run(lambda length: pytest.fail("a trainer was made"), 32 * 24, 900, 1.0) == 900
 
 
 def test_when_the_time_is_over_the_run_ends():

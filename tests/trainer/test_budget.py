@@ -133,6 +133,15 @@ def test_the_budget_follows_pixels_views_and_points():
     assert budget_of(None, 60, 800.0) == 240
 
 
+@pytest.mark.parametrize(("length", "times"), [(620, 1.0), (1_000, 1.0), (4_000, 2.0)])
+def test_the_budget_grows_with_the_length_of_the_run(length, times):
+    trainer = make_trainer(budget_target=None, budget_end_iter=length, budget_length_power=0.5, budget_density=100.0)
+    usual = budget_of(trainer.dataset, 60, 100.0)
+    assert trainer.seen.final_count == round(times * usual)
+    asked = make_trainer(budget_target=77, budget_end_iter=length)
+    assert asked.seen.final_count == 77
+
+
 def test_the_curve_is_one_of_two():
     with pytest.raises(ValueError, match="budget_curve is 'steep'; expected linear or parabolic"):
         make_trainer(budget_curve="steep")
