@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from gaussian_splatting.rendering.quality import ViewQuality
     from gaussian_splatting.runs.folder import RunFolder
 
+_RENDERING_FLAGS = (
+    "split", "source", "eval", "resolution", "image_scale", "white_background", "antialiased", "no_image_mask", "alpha",
+    "load_camera", "sh_degree", "no_exposure",
+)  # fmt: skip
 _COLUMNS = (("psnr", "PSNR", "{:.3f}"), ("ssim", "SSIM", "{:.4f}"), ("lpips", "LPIPS", "{:.4f}"))
 
 
@@ -94,6 +98,7 @@ def rendered_folder(folder: RunFolder, arguments: argparse.Namespace) -> Path:
         if wanted is None:
             folder.newest_iteration()  # says what is missing
     if wanted in rendered:
+        say_what_is_left_out(rendered[wanted], arguments)
         return rendered[wanted]
     iteration = folder.resolve(wanted)
     commands.log.info("%s: no views of iteration %d are rendered yet; rendering them", folder.path, iteration)
@@ -102,6 +107,18 @@ def rendered_folder(folder: RunFolder, arguments: argparse.Namespace) -> Path:
     if folder.report.is_file():
         write_report(folder)
     return folder.rendered(iteration)
+
+
+def say_what_is_left_out(target: Path, arguments: argparse.Namespace) -> None:
+    """Name the flags that would have changed the rendering, had the views not been rendered before."""
+    given = [name for name in _RENDERING_FLAGS if getattr(arguments, name, None) not in (None, False)]
+    if _known(target / "results.json").get("split") == arguments.split and "split" in given:
+        given.remove("split")
+    if given:
+        commands.log.warning(
+            "%s: was rendered before and is measured as it is, without %s; to change that: render ... --overwrite",
+            target, ", ".join(f"--{name}" for name in given),
+        )  # fmt: skip
 
 
 def measure_folder(target: Path, lpips: Perceptual | None = None) -> list[ViewQuality]:

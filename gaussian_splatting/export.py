@@ -81,6 +81,8 @@ def read_input(path: str | os.PathLike[str], iteration: int | None = None, *, st
     from gaussian_splatting.io.formats import read_splats
     from gaussian_splatting.runs.folder import RunFolder
 
+    if not Path(path).suffix and not os.path.exists(path):
+        raise SplatError(f"{os.fspath(path)}: there is no such file or folder; give a splat file or a run folder")
     if not os.path.isdir(path):
         return read_splats(path, strict=strict)
     if os.path.isfile(os.path.join(path, "meta.json")):

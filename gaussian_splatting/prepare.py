@@ -172,14 +172,23 @@ def prepare_gaussians(
     cameras: CameraDataset | None = None,
     seed: int = 0,
 ) -> GaussianModel:
-    """Gaussians from a splat file, or started where `init` or `init_ply` says: see `start_gaussians`."""
+    """Gaussians from a splat file, or started where `init` or `init_ply` says: see `start_gaussians`.
+
+    With `cameras`, a start of which they see nothing is a SceneError.
+    """
     gaussians = get_gaussian_model_class(backend, trainable_camera)(sh_degree, backend=backend).to(device)
     if load_ply is not None:
-        return gaussians.load_ply(load_ply)
-    from gaussian_splatting.dataset.start import start_gaussians
+        started = gaussians.load_ply(load_ply)
+    else:
+        from gaussian_splatting.dataset.start import start_gaussians
 
-    started = start_gaussians(gaussians, source, init=init, init_ply=init_ply, seed=seed, cameras=cameras)
-    return started.to(device)
+        started = start_gaussians(gaussians, source, init=init, init_ply=init_ply, seed=seed, cameras=cameras)
+        started = started.to(device)
+    if cameras is not None:
+        from gaussian_splatting.dataset.start_hull import require_seen
+
+        require_seen(started.get_xyz.detach().double().cpu().numpy(), cameras)
+    return started
 
 
 def get_gaussian_model_class(backend: str, trainable_camera: bool = False) -> type[GaussianModel]:

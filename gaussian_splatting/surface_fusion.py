@@ -168,7 +168,12 @@ def _integrate(o3d: Any, grid: Any, view: DepthView, settings: FusionSettings) -
     intrinsics[:2, 2] -= 0.5  # Open3D has the first pixel centre at 0
     lens, pose = o3d.core.Tensor(intrinsics), o3d.core.Tensor(view.camera_from_world)
     band = settings.truncation / settings.voxel_size
-    blocks = grid.compute_unique_block_coordinates(depth, lens, pose, 1.0, settings.depth_max, band)
+    try:
+        blocks = grid.compute_unique_block_coordinates(depth, lens, pose, 1.0, settings.depth_max, band)
+    except RuntimeError as error:
+        if "No block is touched" in str(error):  # it looks at every fourth pixel only, and none of these has a depth
+            return
+        raise
     grid.integrate(blocks, depth, color, lens, pose, 1.0, settings.depth_max, band)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gaussian_splatting import tensorboard_log
 from gaussian_splatting.cli import commands
-from gaussian_splatting.cli.server_flags import require_viser
+from gaussian_splatting.cli.server_flags import require_host, require_viser
 from gaussian_splatting.cli.train_flags import build_parser
 from gaussian_splatting.runs.determinism import fix_mkl_branch
 from gaussian_splatting.runs.progress import say
@@ -62,6 +62,7 @@ def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
                 "--viewer shows all Gaussians, and with --shard no process has them; leave out one of the two"
             )
         require_viser()
+        require_host(arguments.host)
     if arguments.tensorboard:
         tensorboard_log.require_tensorboard()
     cls = prepare.trainer_class(
@@ -73,10 +74,11 @@ def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
         options[prepare.limit_option(cls)] = arguments.max_gaussians
     if arguments.preset is not None and arguments.load_ply is not None:
         options.setdefault("initial_sh_degree", arguments.sh_degree)  # the splat has all degrees already
+    require_sense(arguments, cls, options)
     show, source = not arguments.quiet, arguments.source
-    arguments.source = workers.first(lambda: scene_of(source, convert=arguments.convert, show_progress=show))
+    device = own_device(commands.chosen_device(arguments))
     with held_folder(workers, arguments.destination, arguments.resume, arguments.overwrite, say) as claim:
-        device = own_device(commands.chosen_device(arguments))
+        arguments.source = workers.first(lambda: scene_of(source, convert=arguments.convert, show_progress=show))
         cameras, held_out = load_scene(arguments, device, cls.trains_cameras)
 
         def make(length: int) -> BaseTrainer:
@@ -86,6 +88,8 @@ def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
                 init=arguments.init or "points", init_ply=arguments.init_ply, cameras=cameras,
             )  # fmt: skip
             gaussians.antialiasing = arguments.antialiased
+            if claim.found is None:
+                require_room(len(gaussians.get_xyz), arguments.max_gaussians, cls)
             return prepare.prepare_trainer(
                 gaussians, cameras, arguments.mode, configs=options, trainer=cls, iterations=length, seed=arguments.seed
             )
@@ -102,6 +106,43 @@ def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
         announce(trainer, cameras, iterations, length, claim.say)
         settings = lambda: write_settings(arguments, trainer, claim.run, run.iterations)  # noqa: E731
         execute(run, claim, length, settings, lambda: watched(run, arguments))
+
+
+def require_sense(arguments: argparse.Namespace, cls: type[BaseTrainer], options: dict[str, Any]) -> None:
+    """Refuse what cannot be, before a scene is made of photos or read. Raises SplatError."""
+    from gaussian_splatting.dataset.sizes import require_reduction
+    from gaussian_splatting.errors import SplatError
+    from gaussian_splatting.options import with_values
+    from gaussian_splatting.trainer.rules import option_groups
+
+    if arguments.minutes is None:
+        run_length(arguments, num_views=1)
+    require_reduction(arguments.resolution, arguments.image_scale)
+    for path in (arguments.load_ply, arguments.init_ply, arguments.load_camera):
+        if path is not None and not Path(path).exists():
+            raise SplatError(f"{path}: cannot be read: No such file or directory; check the path and its permissions")
+    if arguments.overwrite and Path(arguments.source).resolve().is_relative_to(Path(arguments.destination).resolve()):
+        raise SplatError(
+            f"{arguments.destination}: holds the scene {arguments.source}, which --overwrite would move aside with the "
+            "run; choose another -d"
+        )
+    try:
+        with_values(option_groups(cls), options, cls.__name__)
+    except (TypeError, ValueError) as error:
+        raise SplatError(str(error)) from error
+
+
+def require_room(num: int, limit: int | None, cls: type[BaseTrainer]) -> None:
+    """Refuse a start with more Gaussians than --max_gaussians where nothing would cut them. Raises SplatError."""
+    from gaussian_splatting.errors import SplatError
+    from gaussian_splatting.prepare import limit_option
+
+    if limit is not None and num > limit and limit_option(cls) == "densify_target_upper_bound":
+        raise SplatError(
+            f"--max_gaussians {limit}: the run would begin with {num} Gaussians, and densification only adds some and "
+            "removes the faint and the large; start with fewer (--init random:COUNT, --init_ply), or give --preset or "
+            "--mode mcmc, which cut them"
+        )
 
 
 def chosen_by_mode(arguments: argparse.Namespace) -> bool:

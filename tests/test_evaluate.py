@@ -71,6 +71,14 @@ def test_views_are_rendered_first_when_there_are_none(run, capsys):
     assert "2 test" in captured.out
 
 
+def test_flags_of_rendering_that_come_too_late_are_named(run, capsys):
+    known = json.loads((run.rendered(30) / "results.json").read_text())["split"]
+    assert evaluate.main(["-d", str(run.path), "--split", known, *FLAGS]) == 0
+    assert "was rendered before" not in capsys.readouterr().err
+    assert evaluate.main(["-d", str(run.path), "--split", "all", "-r", "2", *FLAGS]) == 0
+    assert "is measured as it is, without --split, --resolution; to change that: render" in capsys.readouterr().err
+
+
 def test_runs_are_compared_side_by_side_and_the_best_is_marked(tmp_path, capsys):
     close = pictures_only(tmp_path / "close", tmp_path / "close" / "ours_7", 3)
     far = pictures_only(tmp_path / "far", tmp_path / "far" / "test" / "ours_30", 30)

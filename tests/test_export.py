@@ -42,6 +42,11 @@ def test_any_format_becomes_any_other(scene: Path, tmp_path: Path, name: str, ca
     assert len(read_gaussians(tmp_path / "back.ply")) == 500
 
 
+def test_a_folder_that_is_not_there_is_not_taken_for_a_format(tmp_path: Path, capsys) -> None:
+    assert run(tmp_path / "run", tmp_path / "a.ply") == 2
+    assert "run: there is no such file or folder; give a splat file or a run folder" in capsys.readouterr().err
+
+
 def test_a_run_gives_its_newest_iteration_or_the_one_asked_for(tmp_path: Path) -> None:
     for iteration, number in ((7, 10), (30, 20)):
         write_gaussians(tmp_path / f"run/point_cloud/iteration_{iteration}/point_cloud.ply", some(number))

@@ -129,6 +129,21 @@ def test_an_open3d_that_cannot_be_loaded_names_what_is_missing(monkeypatch: pyte
 # Without Open3D
 
 
+def test_a_view_that_shows_a_speck_of_the_surface_is_no_error(demo_scene: Path) -> None:
+    """Open3D looks at every fourth pixel, and raises where none of these has a depth."""
+    camera = prepare_dataset(demo_scene, resolution=8).geometry(0)
+    shape = (camera.image_height, camera.image_width)
+    wall, speck = np.full(shape, 2.0, np.float32), np.zeros(shape, np.float32)
+    speck[5:7, 5:7] = 2.0
+    settings = surface_fusion.FusionSettings(0.1, 0.5, 4.0)
+
+    def fused(*depths: np.ndarray) -> Mesh:
+        views = (surface_fusion.DepthView(camera, np.ones((*shape, 3), np.float32), depth) for depth in depths)
+        return surface_fusion.fuse(views, settings, min_views=1)
+
+    assert len(fused(wall, speck).vertices) == len(fused(wall).vertices) > 0
+
+
 def square(offset: float = 0.0) -> Mesh:
     corners = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32) + np.float32(offset)
     normals = np.tile(np.array([0, 0, 1], np.float32), (4, 1))

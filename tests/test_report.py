@@ -322,6 +322,9 @@ def test_the_report_can_be_written_again_from_the_command_line(tmp_path, capsys)
     assert main(["-d", str(tmp_path)]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
     assert main(["-d", str(tmp_path / "none")]) == 2
+    (tmp_path / "photos").mkdir()
+    assert main(["-d", str(tmp_path / "photos")]) == 2
+    assert list((tmp_path / "photos").iterdir()) == []
     assert "there is no such folder" in capsys.readouterr().err
 
 

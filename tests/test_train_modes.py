@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,9 @@ def test_features_are_added_by_name(scene, tmp_path, capsys):
         (("--mode", "normal-base", "--backend", "cpu"), "use --backend cpu-2dgs|--backend cpu-2dgs elsewhere"),
         (("--mode", "base", "-o", "camera_rotation_lr_init=1"), "has no option 'camera_rotation_lr_init'"),
         (("--mode", "base", "--max_gaussians", "9"), "never adds Gaussians"),
+        (("--mode", "densify", "--max_gaussians", "2"), r"--max_gaussians 2: the run would begin with \d+ Gaussians"),
+        (("--mode", "base", "--viewer", "--host", "192.0.2.1"), "this machine cannot listen there"),
+        (("--mode", "base", "--backend", "gsplat"), "renders on a CUDA card|sees 0 CUDA"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(flags, message, scene, tmp_path, capsys):
@@ -124,6 +128,30 @@ def test_what_cannot_be_is_refused_in_one_line(flags, message, scene, tmp_path, 
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert re.search(message, error)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("-r", "3"), ("-i", "0"), ("-o", "lambda_dssim=7"), ("--load_ply", "none.ply"), ("--resume", "none.safetensors")],
+)
+def test_what_cannot_be_is_refused_before_photos_are_converted(flags, tmp_path, monkeypatch, capsys):
+    from gaussian_splatting.convert import offer
+
+    converted = []
+    monkeypatch.setattr(offer, "scene_of", lambda source, **_: converted.append(source))
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["-s", str(tmp_path), "-d", str(tmp_path / "run"), "--convert", *flags]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert (converted, list(tmp_path.iterdir())) == ([], [])
+
+
+def test_overwrite_never_moves_the_scene_away(scene, tmp_path, capsys):
+    shutil.copytree(scene, tmp_path / "data" / "scene")
+    inside = run(tmp_path / "data" / "scene", tmp_path / "data" / "scene", *PLAIN, iterations=1)
+    for destination in (inside.path, tmp_path / "data"):
+        assert train.main(["-s", str(inside.path), "-d", str(destination), "--overwrite", *PLAIN, "-i", "1"]) == 2
+        assert "which --overwrite would move aside with the run; choose another -d" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.old-1"))
 
 
 @pytest.mark.parametrize("mode", ["camera-densify", "mcmc", "normal-camera"])

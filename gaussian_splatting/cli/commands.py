@@ -143,12 +143,28 @@ def chosen_device(arguments: argparse.Namespace) -> str:
     resolve_backend(backend, "cpu")
     wanted = arguments.device
     if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() and not backend.startswith("cpu") else "cpu"
+        device = "cuda" if torch.cuda.is_available() and not backend.startswith("cpu") else "cpu"
+    else:
+        device = _present_device(wanted)
+    if device == "cpu" and resolve_backend(backend, device).startswith("gsplat"):
+        elsewhere = backend.replace("gsplat", "cpu")
+        raise BackendError(
+            f"--backend {backend}: the gsplat backend renders on a CUDA card, but the Gaussians are on {device}; give "
+            f"--backend {elsewhere}, or run `python -m gaussian_splatting.doctor` to see which cards there are"
+        )
+    return device
+
+
+def _present_device(wanted: str) -> str:
+    import torch
+
     try:
-        kind = torch.device(wanted)
-    except RuntimeError as error:
-        raise BackendError(f"--device {wanted!r}: torch knows no such device; use auto, cpu, cuda or cuda:1") from error
-    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+        device = torch.device(wanted)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise BackendError(f"--device {wanted!r}: there are no backends for it; use auto, cpu, cuda or cuda:1")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count() if torch.cuda.is_available() else 0
         raise BackendError(
             f"--device {wanted}: torch {torch.__version__} sees {found} CUDA devices here; use --device cpu, or run "

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PATH_NAMES = ("orbit", "spiral", "interpolate")
 LOOK_NAMES = ("color", "depth", "alpha", "normal")
+FILM_SUFFIXES = (".mp4", ".webp")
 DEFAULT_SIZE = (1280, 720)
 
 
@@ -59,6 +60,11 @@ def asks_for_film(arguments: argparse.Namespace) -> bool:
     wanted = bool(arguments.path or arguments.video or arguments.pictures)
     if not wanted and (arguments.frames or arguments.fps or arguments.looks != ("color",)):
         raise SplatError("--frames, --fps and --looks are for films; give --path, --video or --pictures too")
+    if not wanted and Path(arguments.destination).is_file():
+        raise SplatError(
+            f"{arguments.destination}: a file, and only the folder of a run has views to compare; for a film of a "
+            "splat file give --path orbit"
+        )
     return wanted
 
 
@@ -68,6 +74,10 @@ def make_film(arguments: argparse.Namespace) -> None:
 
     if arguments.video and arguments.pictures:
         raise SplatError("--video and --pictures exclude each other; give one")
+    if arguments.video and Path(arguments.video).suffix.lower() not in FILM_SUFFIXES:
+        raise SplatError(f"{arguments.video}: the name is of no film; use one that ends with .mp4 or .webp")
+    if arguments.frames and not arguments.path:
+        raise SplatError("--frames is for --path; without it there is one frame for each view of the scene")
     looks: list[Look] = list(arguments.looks)
     size: Size = arguments.resolution
     iteration, output = _target(arguments)
@@ -111,6 +121,8 @@ def _target(arguments: argparse.Namespace) -> tuple[int | None, Path]:
     what = Path(arguments.path).stem if arguments.path else "views"
     source = Path(arguments.destination)
     if source.is_file():
+        if arguments.iteration is not None:
+            raise SplatError(f"{source}: a splat file has no iterations; leave -i out")
         return None, Path(named) if named else source.with_name(f"{source.name.partition('.')[0]}_{what}.mp4")
     folder = RunFolder(source)
     iteration = folder.resolve(arguments.iteration)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import logging
+import socket
 
 from gaussian_splatting.environment import OWN_NAME
 from gaussian_splatting.errors import SplatError
@@ -36,6 +37,20 @@ def require_viser() -> None:
     """Raise SplatError when viser is not installed: better before a training than in its middle."""
     if importlib.util.find_spec("viser") is None:
         raise SplatError(f'the viewer needs viser: pip install "{OWN_NAME}[viewer]"')
+
+
+def require_host(host: str) -> None:
+    """Raise SplatError when no server can listen on this address: viser would wait for itself without end."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SplatError(
+            f"--host {host}: this machine cannot listen there ({reason}); give one of its own addresses, "
+            "127.0.0.1 (only this machine) or 0.0.0.0 (all of them)"
+        ) from error
 
 
 def warn_about_host(host: str) -> None:

@@ -51,7 +51,13 @@ def build_parser() -> argparse.ArgumentParser:
         "in the checkpoints, but another run of the same time takes other steps",
     )  # fmt: skip
     length.add_argument("--epochs", type=int, default=None, help="length in passes over the training views instead")
-    run.add_argument("--save_iterations", type=int, nargs="+", default=None, help="steps to save at, besides the last")
+    run.add_argument(
+        "--save_iterations",
+        type=commands.positive_integer,
+        nargs="+",
+        default=None,
+        help="steps to save at, besides the last",
+    )
     run.add_argument(
         "--shard", action="store_true",
         help="with torchrun: share out the Gaussians over the processes, where they are too many for each to hold all",
@@ -72,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="start at the scene's points (default), at random ones (random:100000), or at depth maps (depth:100000)",
     )  # fmt: skip
     start.add_argument("--init_ply", metavar="FILE", help="start at this point cloud, or at the Gaussians of this file")
-    model.add_argument("--max_gaussians", type=int, help="never exceed this many Gaussians")
+    model.add_argument("--max_gaussians", type=commands.positive_integer, help="never exceed this many Gaussians")
     watching = parser.add_argument_group("viewer")
     watching.add_argument("--viewer", action="store_true", help="show the training in the browser; changes no result")
     add_server_flags(watching)

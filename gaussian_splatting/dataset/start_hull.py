@@ -9,6 +9,7 @@ import numpy as np
 
 from gaussian_splatting.camera import Camera
 from gaussian_splatting.dataset.dataset import CameraDataset
+from gaussian_splatting.errors import SceneError
 
 MOST_DRAWS = 50
 """Points are drawn at most this many times as often as they are asked for."""
@@ -57,6 +58,17 @@ def outlook(camera: Camera) -> Outlook:
             something = cv2.dilate(mask, np.ones((3, 3), np.uint8)).astype(bool)
     size = (camera.image_width, camera.image_height)
     return Outlook(_numpy(camera.K), _numpy(camera.R), _numpy(camera.T), size, something)
+
+
+def require_seen(points: np.ndarray, cameras: CameraDataset) -> None:
+    """Raises SceneError when no view has any of the points [N, 3] in its picture: training would change nothing."""
+    if any(outlook(cameras.geometry(index)).look(points)[0].any() for index in range(len(cameras))):
+        return
+    raise SceneError(
+        f"none of the {len(points)} Gaussians at the start lies in the picture of any of {len(cameras)} views, so "
+        "that nothing could be trained; poses and points have other axes or units, or do not belong together: "
+        "check both, or start without the points (--init random)"
+    )
 
 
 def points_inside(draw: Draw, count: int, seed: int, views: list[Outlook]) -> tuple[np.ndarray, str]:

@@ -91,13 +91,16 @@ def _read_checkpoint(path: PathLike, strict: bool) -> SplatFile:
     from gaussian_splatting.io.ply_gaussians import without_unusable
 
     checkpoint = read_checkpoint(path)
-    names = ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation")
+    names = ("xyz", "f_dc", "f_rest", "opacity", "scaling", "rotation")
     missing = [name for name in names if f"parameter.{name}" not in checkpoint.tensors]
     if missing:
         raise FormatError(f"{os.fspath(path)}: the checkpoint holds no Gaussians: parameter.{missing[0]} is missing")
     arrays = (np.asarray(checkpoint.tensors[f"parameter.{name}"].float().numpy()) for name in names)
     gaussians = GaussianArrays(*arrays)
-    return SplatFile(without_unusable(gaussians, path, strict), "checkpoint")
+    settings = checkpoint.description.get("settings")
+    said = settings.get("antialiased") if isinstance(settings, dict) else None
+    antialiased = said if isinstance(said, bool) else None
+    return SplatFile(without_unusable(gaussians, path, strict), "checkpoint", antialiased)
 
 
 FORMATS: tuple[SplatFormat, ...] = (

@@ -29,11 +29,14 @@ def report(arguments: argparse.Namespace) -> None:
     from gaussian_splatting.errors import SplatError
     from gaussian_splatting.report.page import write_report
     from gaussian_splatting.runs.folder import RunFolder
+    from gaussian_splatting.runs.resume import held_by
 
     for path in arguments.destination:
         folder = RunFolder(path)
         if not folder.path.is_dir():
             raise SplatError(f"{folder.path}: there is no such folder; -d takes the folder that train wrote")
+        if not held_by(folder) and not folder.rendered_folders():
+            raise SplatError(f"{folder.path}: holds nothing of a run; -d takes the folder that train wrote")
         commands.say(str(write_report(folder)))
 
 

@@ -131,7 +131,7 @@ def compare(stored: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> li
             shown.append(f"and {len(differences) - MOST_SHOWN} more")
         raise CheckpointError(
             f"{path}: belongs to a run with other settings (in the checkpoint -> now):\n  " + "\n  ".join(shown) + "\n"
-            "give the settings of that run to go on with it, choose another -d, or give --overwrite to start anew"
+            f"{_way_on(stored, now)}, choose another -d, or give --overwrite to start anew"
         )
     machine = _part(stored, "machine", path)
     before, after = ({"processes": 1, "sharded": False, **known} for known in (machine, now["machine"]))
@@ -143,6 +143,14 @@ def compare(stored: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> li
     if not changed:
         return []
     return [f"{', '.join(changed)} since the checkpoint was written: the result may differ in its last bits"]
+
+
+def _way_on(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    before, after = stored["settings"], now["settings"]
+    gone = [name for name in before if name not in after] if before.get("features") == after["features"] else []
+    if not gone:
+        return "give the settings of that run to go on with it"
+    return f"this version has no option {', '.join(gone[:3])}: go on with the version that began the run"
 
 
 def _setting_differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ import webbrowser
 from collections.abc import Sequence
 
 from gaussian_splatting.cli import commands
-from gaussian_splatting.cli.server_flags import add_server_flags, require_viser, warn_about_host
+from gaussian_splatting.cli.server_flags import add_server_flags, require_host, require_viser, warn_about_host
 from gaussian_splatting.errors import SplatError
 
 
@@ -39,6 +39,7 @@ def view(arguments: argparse.Namespace) -> None:
     if (arguments.splat is None) == (arguments.destination is None):
         raise SplatError("give a run folder with -d, or a splat file")
     require_viser()
+    require_host(arguments.host)
     from gaussian_splatting.viewer.scenes import RunScene, open_scene
     from gaussian_splatting.viewer.server import Viewer
 

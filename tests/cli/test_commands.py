@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ import pytest
 
 from gaussian_splatting import environment
 from gaussian_splatting.cli import commands
+from gaussian_splatting.cli.server_flags import require_host
 from gaussian_splatting.errors import BackendError, SceneError, SplatError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -181,10 +183,27 @@ def test_an_absent_card_is_refused_with_the_way_to_find_out(monkeypatch):
         commands.chosen_device(argparse.Namespace(device="cuda", backend="auto"))
 
 
-@pytest.mark.parametrize(("device", "backend"), [("tpu9", "auto"), ("cpu", "inria")])
+@pytest.mark.parametrize(("device", "backend"), [("tpu9", "auto"), ("cpu", "inria"), ("mps", "auto"), ("meta", "cpu")])
 def test_an_unknown_device_or_backend_is_refused(device, backend):
     with pytest.raises(BackendError):
         commands.chosen_device(argparse.Namespace(device=device, backend=backend))
+
+
+@pytest.mark.parametrize(("backend", "elsewhere"), [("gsplat", "cpu"), ("gsplat-2dgs", "cpu-2dgs")])
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_a_backend_for_cards_is_refused_where_there_is_none(device, backend, elsewhere, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BackendError, match=f"--backend {backend}: the gsplat .*; give --backend {elsewhere}, or run"):
+        commands.chosen_device(argparse.Namespace(device=device, backend=backend))
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])  # an address for documents: never one's own
+def test_an_address_where_nothing_can_listen_is_refused(host):
+    with pytest.raises(SplatError, match=f"--host {re.escape(host)}: this machine cannot listen there"):
+        require_host(host)
+    require_host("127.0.0.1")
 
 
 def test_errors_of_the_family_are_explained_and_others_are_not():

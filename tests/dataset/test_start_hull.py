@@ -11,7 +11,8 @@ from transforms_scenes import frame, write_rgba, write_scene
 
 from gaussian_splatting.dataset.scenes import open_scene
 from gaussian_splatting.dataset.start import start_gaussians
-from gaussian_splatting.dataset.start_hull import FEWEST_VIEWS, MOST_DRAWS, outlooks, points_inside
+from gaussian_splatting.dataset.start_hull import FEWEST_VIEWS, MOST_DRAWS, outlooks, points_inside, require_seen
+from gaussian_splatting.errors import SceneError
 from gaussian_splatting.gaussian_model import GaussianModel
 
 SIZE, ANGLE, DISTANCE, RADIUS = 64, 1.0, 3.0, 0.5
@@ -33,6 +34,13 @@ def ball_scene(root: Path, *, alpha: str = "ball") -> Path:
 
 def started(source: Path, **choices: object) -> np.ndarray:
     return start_gaussians(GaussianModel(0), source, **choices).get_xyz.detach().numpy()  # pyright: ignore[reportArgumentType]
+
+
+def test_a_start_that_no_view_sees_is_refused(tmp_path: Path) -> None:
+    views = open_scene(ball_scene(tmp_path))
+    require_seen(np.array([[0.0, 0, 0], [0, 0, 900]]), views)
+    with pytest.raises(SceneError, match="none of the 2 Gaussians at the start lies in the picture of any of 4 views"):
+        require_seen(np.array([[0.0, 0, 500], [0, 0, 900]]), views)
 
 
 def test_points_lie_inside_all_silhouettes_and_fill_the_ball(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from splat_samples import (
     angle_error,
     colour_error,
@@ -254,13 +253,19 @@ def test_the_antialiasing_flag_comes_back(tmp_path: Path, name: str, antialiased
 
 def test_a_checkpoint_of_a_run_is_read(tmp_path: Path) -> None:
     from gaussian_splatting.io.checkpoint import write_checkpoint
+    from gaussian_splatting.trainer import BaseTrainer
+    from gaussian_splatting.trainer.snapshot import capture
+    from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
-    gaussians = some_splats(10, 2)
-    tensors = {f"parameter.{name}": torch.from_numpy(getattr(gaussians, name)) for name in FIELDS}
-    write_checkpoint(tmp_path / "step_000010.safetensors", tensors, {})
-    found = read_splats(tmp_path / "step_000010.safetensors").gaussians
+    model = tiny_model()
+    tensors = capture(BaseTrainer(model, TinyDataset()))
+    model.save_ply(tmp_path / "same.ply")
+    gaussians = read_splats(tmp_path / "same.ply").gaussians
+    write_checkpoint(tmp_path / "step_000010.safetensors", tensors, {"settings": {"antialiased": True}})
+    file = read_splats(tmp_path / "step_000010.safetensors")
+    assert file.antialiased
     for name in FIELDS:
-        np.testing.assert_array_equal(getattr(found, name), getattr(gaussians, name))
+        np.testing.assert_array_equal(getattr(file.gaussians, name), getattr(gaussians, name))
     del tensors["parameter.scaling"]
     write_checkpoint(tmp_path / "step_000020.safetensors", tensors, {})
     with pytest.raises(FormatError, match=r"parameter\.scaling is missing"):

@@ -348,6 +348,7 @@ def commands() -> Iterator[tuple[str, Case]]:
         "no number": ["--seed", "x"], "out of range": ["--sh_degree", "7"], "a word": ["more"],
         "negative threads": ["--threads", "0"], "a negative interval": ["--checkpoint_interval", "-1"],
         "two lengths": ["-i", "5", "--epochs", "2"], "no size": ["--max_pixels", "0"],
+        "a step before the first": ["--save_iterations", "0"],
     }  # fmt: skip
     for name, words in wrong.items():
         yield f"train, {name}", command(train.main, ["-s", "{}/s", "-d", "{}/run", *words])

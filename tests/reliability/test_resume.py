@@ -448,3 +448,11 @@ def test_a_run_that_never_began_leaves_no_folder(tmp_path: Path):
     with pytest.raises(SplatError):
         toy_run(tmp_path / "mine", make=fail)
     assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_an_option_that_this_version_does_not_have_names_the_way_on() -> None:
+    scene, machine = {"digest": "d", "count": 1, "views": []}, {}
+    now = {"settings": {"features": ["a"], "seed": 0}, "scene": scene, "machine": machine}
+    older = {**now, "settings": {**now["settings"], "camera_gauge_weight": 3.0}}
+    with pytest.raises(CheckpointError, match="no option camera_gauge_weight: go on with the version that began"):
+        run_description.compare(older, now, Path("step_000001.safetensors"))

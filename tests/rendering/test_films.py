@@ -107,6 +107,14 @@ def test_a_splat_file_needs_no_scene(tmp_path):
     assert not np.array_equal(first, second)
 
 
+def test_a_splat_file_has_no_views_and_no_iterations(tmp_path, capsys):
+    splat().save_ply(tmp_path / "a.ply")
+    assert command(tmp_path / "a.ply") == 2
+    assert "a.ply: a file, and only the folder of a run has views to compare" in capsys.readouterr().err
+    assert command(tmp_path / "a.ply", "--path", "orbit", "-i", "5") == 2
+    assert "a splat file has no iterations; leave -i out" in capsys.readouterr().err
+
+
 def test_nothing_is_replaced_unasked(run, capsys):
     (run.path / "orbit_30.mp4").write_bytes(b"old")
     assert command(run.path, "--path", "orbit") == 2
@@ -128,6 +136,8 @@ def test_nothing_is_replaced_unasked(run, capsys):
         (["-r", "64x0", "--path", "orbit"], "each side must be from 1 to"),
         (["-r", "axb", "--path", "orbit"], "invalid resolution_or_size value"),
         (["--path", "orbit", "--video", "a.mp4", "--pictures", "b"], "exclude each other"),
+        (["--path", "orbit", "--video", "a.gif"], "a.gif: the name is of no film; use one that ends with .mp4"),
+        (["--video", "a.mp4", "--frames", "3"], "--frames is for --path"),
     ],
 )
 def test_what_makes_no_sense_is_refused(run, flags, message, capsys, monkeypatch, tmp_path):
