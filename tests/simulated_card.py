@@ -42,6 +42,19 @@ _UNSET = {"empty", "empty_like", "new_empty", "empty_strided"}
 class CardTensor(Tensor):
     """A tensor of the card."""
 
+    @property
+    def absgrad(self) -> Tensor:
+        """What gsplat puts there in a backward pass, on the card."""
+        if "_absgrad" not in self.__dict__:
+            raise AttributeError("absgrad")
+        found = self.__dict__["_absgrad"]
+        found.__class__ = CardTensor
+        return found
+
+    @absgrad.setter
+    def absgrad(self, value: Tensor) -> None:
+        self.__dict__["_absgrad"] = value
+
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _call(func, args, kwargs or {}, [])
@@ -156,7 +169,9 @@ def _makes_wait(name: str, args: Any, kwargs: dict[str, Any], cards: list[Tensor
         index, value = list(_tensors(args[1:2])), args[2]
         several = isinstance(value, Tensor) and value.ndim > 0
         crossing = isinstance(value, Tensor) and value.ndim > 0 and not isinstance(value, CardTensor)
-        return crossing or any((one.dtype == torch.bool and several) or not isinstance(one, CardTensor) for one in index)
+        return crossing or any(
+            (one.dtype == torch.bool and several) or not isinstance(one, CardTensor) for one in index
+        )
     if name == "copy_":
         crossing = any(not isinstance(one, CardTensor) for one in _tensors(args))
         return crossing and not (kwargs.get("non_blocking") or any(one is True for one in args))

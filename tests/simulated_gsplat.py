@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from simulated_card import CARD, SimulatedCard, on_card, raw, returned
+from simulated_card import CARD, CardGenerator, SimulatedCard, on_card, raw, returned
 from torch import Tensor
 
 from gaussian_splatting.geometry.rotations import build_scaling_rotation, quaternion_to_matrix
@@ -23,7 +23,7 @@ from gaussian_splatting.rasterizer.reference_2dgs import blending as surfel_blen
 from gaussian_splatting.rasterizer.reference_2dgs import projection as surfel_projection
 
 NAN = float("nan")
-INTEGERS = {"radii": torch.int32, "tile_offsets": torch.int32, "flatten_ids": torch.int32, "image_ids": torch.int64}
+TYPES = (torch.float32, torch.int32, torch.int64, torch.bool)
 
 
 class Kernels:
@@ -264,7 +264,7 @@ def _check_inputs(name: str, args: tuple[Any, ...]) -> None:
     for place, value in enumerate(args):
         if isinstance(value, Tensor):
             assert value.is_contiguous(), f"{name}: argument {place} is not contiguous"
-            assert value.dtype in (torch.float32, torch.int32, torch.int64, torch.bool), f"{name}: {place}, {value.dtype}"
+            assert value.dtype in TYPES, f"{name}: argument {place} is {value.dtype}"
             assert backward or on_card(value), f"{name}: argument {place} is not on the card"
 
 
@@ -355,9 +355,10 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Kernels:
     module: ModuleType = gsplat
     monkeypatch.setattr(backend, "_compiled", lambda: module)
     generator = torch.Generator
-    monkeypatch.setattr(torch, "Generator", lambda device="cpu": _generator(generator, device))
+    monkeypatch.setattr(torch, "Generator", _generators(generator))
     cuda = {
-        "is_available": lambda: True, "device_count": lambda: 1, "mem_get_info": lambda device=None: (8 << 30, 16 << 30),
+        "is_available": lambda: True, "device_count": lambda: 1,
+        "mem_get_info": lambda device=None: (8 << 30, 16 << 30),
         "memory_reserved": lambda device=None: 0, "memory_allocated": lambda device=None: 0, "Stream": _Stream,
         "Event": _Stream, "stream": lambda stream: stream, "current_stream": lambda device=None: _Stream(),
         "device": _Stream, "synchronize": lambda device=None: None, "empty_cache": lambda: None,
@@ -370,10 +371,14 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Kernels:
     return kernels
 
 
-def _generator(kind: Any, device: Any) -> Any:
-    from simulated_card import CardGenerator
+def _generators(kind: Any) -> Any:
+    class Generators(kind):
+        """Makes generators of the processor and of the card."""
 
-    return CardGenerator() if torch.device(device).type == "cuda" else kind()
+        def __new__(cls, device: Any = "cpu") -> Any:
+            return CardGenerator() if torch.device(device).type == "cuda" else kind()
+
+    return Generators
 
 
 __all__ = ["CARD", "Kernels", "SimulatedCard", "install"]

@@ -14,7 +14,13 @@ from torch.nn.functional import pad
 
 from gaussian_splatting.rasterizer import gsplat
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
-from gaussian_splatting.rasterizer.surface import EXTRAS, check_surface_view, normals_from_depth, surface_extras, without_surface
+from gaussian_splatting.rasterizer.surface import (
+    EXTRAS,
+    check_surface_view,
+    normals_from_depth,
+    surface_extras,
+    without_surface,
+)
 
 __all__ = ["EXTRAS", "rasterization", "rasterization_2dgs", "render_gaussians"]
 
@@ -87,9 +93,12 @@ def render_gaussians(parameters: GaussianParameters, view: RasterView) -> Raster
         means2d=_gradient_holder(meta["gradient_2dgs"], meta["means2d"]),
         # Not gsplat's own normals of the depth: beside holes their gradient is about 1e12, and drowns that of the pose.
         extras=surface_extras(
-            normals[0], normals_from_depth(depth, view.viewmat, view.K), alphas, distortion[0, ..., 0],
+            normals[0],
+            normals_from_depth(depth, view.viewmat, view.K),
+            alphas,
+            distortion[0, ..., 0],
             median[0, ..., 0],
-        ),  # fmt: skip
+        ),
     )
 
 
