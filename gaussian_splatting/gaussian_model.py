@@ -206,8 +206,11 @@ class GaussianModel(GaussianRows):
         )
         depth, radii = color[0, ..., 3], meta["radii"][0].amax(-1)
         inverse = self.inverse_depth(depth) * alpha[0, ..., 0]
+        means2d = meta["means2d"]
+        if means2d.requires_grad:
+            means2d.retain_grad()  # for `get_viewspace_grad`; of values in the middle of a graph torch keeps none
         return self.outputs(
-            RasterOutput(color[0, ..., :3], alpha[0, ..., 0], depth, inverse, radii, meta["means2d"]), viewpoint_camera
+            RasterOutput(color[0, ..., :3], alpha[0, ..., 0], depth, inverse, radii, means2d), viewpoint_camera
         )
 
     # Making and saving

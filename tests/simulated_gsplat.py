@@ -23,6 +23,7 @@ from gaussian_splatting.rasterizer.reference_2dgs import blending as surfel_blen
 from gaussian_splatting.rasterizer.reference_2dgs import projection as surfel_projection
 
 NAN = float("nan")
+KEPT_LISTS = 8
 TYPES = (torch.float32, torch.int32, torch.int64, torch.bool)
 
 
@@ -31,7 +32,7 @@ class Kernels:
 
     def __init__(self) -> None:
         self.called: list[str] = []
-        self._boxes: dict[int, tuple[Tensor, Tensor]] = {}  # by the memory of flatten_ids: depths and radii
+        self._boxes: dict[int, tuple[Tensor, ...]] = {}  # by the memory of flatten_ids: depths, radii, themselves
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
         function = getattr(self, name)
@@ -132,7 +133,9 @@ class Kernels:
         assert sort
         lists = tile_lists(means2d, radii, depths, image_ids, (1, down, across), tile_size)
         flat = lists["flatten_ids"].to(torch.int32)
-        self._boxes = {flat.data_ptr(): (depths.reshape(-1).clone(), radii.reshape(-1, 2).clone())}
+        self._boxes[flat.data_ptr()] = depths.reshape(-1).clone(), radii.reshape(-1, 2).clone(), flat
+        while len(self._boxes) > KEPT_LISTS:
+            self._boxes.pop(next(iter(self._boxes)))
         return lists["tiles_per_gauss"], lists["isect_ids"], flat
 
     def intersect_offset(self, isect_ids: Tensor, num_images: int, across: int, down: int) -> Tensor:
@@ -182,7 +185,7 @@ class Kernels:
 
     def _listed(self, flatten_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows that are in any tile's list, with their depths and radii."""
-        depths, radii = self._boxes[flatten_ids.data_ptr()]
+        depths, radii, _ = self._boxes[flatten_ids.data_ptr()]
         ids = flatten_ids.long().unique()
         return ids, depths[ids], radii[ids]
 

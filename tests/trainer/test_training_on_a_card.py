@@ -133,3 +133,14 @@ def test_absolute_gradients_are_those_of_the_reference(card):
         found.append(out["get_viewspace_grad"](out).cpu())
         (model(views[0])["render"] * weights.to(device)).sum().backward()  # whoever lets go of the output gets none
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-6)
+
+
+def test_activated_values_have_screen_gradients_too(card):
+    views, model = CardDataset(), tiny_model().to(CARD)
+    values = (model.get_xyz, model.get_opacity, model.get_scaling, model.get_rotation)
+    found = []
+    for out in (model(views[0]), model.render(views[0], *values, shs=model.get_features)):
+        out["render"].square().sum().backward()
+        found.append(out["get_viewspace_grad"](out))
+    assert found[0].abs().max() > 0
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-7)
