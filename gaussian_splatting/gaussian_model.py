@@ -167,17 +167,16 @@ class GaussianModel(GaussianRows):
         """The `out` dictionary: render [3, H, W] in [0, 1], alpha, depth and invdepth [1, H, W], radii [N], ..."""
         picture = camera.postprocess(camera, output.colors.permute(2, 0, 1))
         size = (camera.image_width, camera.image_height)
-        return {
+        return RenderedView({
             "render": clamped_to_unit(picture),
             "alpha": output.alphas[None],
             "depth": output.depth[None],
             "invdepth": output.inverse_depth[None],
             "radii": output.radii,
-            "visibility_filter": output.radii.nonzero(),
             "means2d": output.means2d,
             "get_viewspace_grad": lambda out: viewspace_gradient(out["means2d"], size),
             **output.extras,
-        }
+        })  # fmt: skip
 
     def render(
         self,
@@ -212,8 +211,11 @@ class GaussianModel(GaussianRows):
         )
         depth, radii = color[0, ..., 3], meta["radii"][0].amax(-1)
         inverse = self.inverse_depth(depth) * alpha[0, ..., 0]
+        means2d = meta["means2d"]
+        if means2d.requires_grad:
+            means2d.retain_grad()  # for `get_viewspace_grad`; of values in the middle of a graph torch keeps none
         return self.outputs(
-            RasterOutput(color[0, ..., :3], alpha[0, ..., 0], depth, inverse, radii, meta["means2d"]), viewpoint_camera
+            RasterOutput(color[0, ..., :3], alpha[0, ..., 0], depth, inverse, radii, means2d), viewpoint_camera
         )
 
     # Making and saving
@@ -279,6 +281,26 @@ class GaussianModel(GaussianRows):
         columns = (arrays.xyz, arrays.features_dc, rest, arrays.opacity, arrays.scaling, arrays.rotation)
         self.set_rows({n: torch.as_tensor(c).float().to(device) for n, c in zip(ATTRIBUTES, columns, strict=True)})
         return self
+
+
+class RenderedView(dict[str, Any]):
+    """What rendering a view gives, by name.
+
+    `visibility_filter`, the rows [V, 1] with a radius above zero, is found when it is asked for: to know how many there
+    are the host waits for a card.
+    """
+
+    def __missing__(self, key: str) -> Tensor:
+        if key != "visibility_filter":
+            raise KeyError(key)
+        return self.setdefault(key, self["radii"].nonzero())
+
+    def __contains__(self, key: object) -> bool:
+        return key == "visibility_filter" or super().__contains__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As for a dictionary."""
+        return self[key] if key in self else default  # noqa: SIM401
 
 
 def viewspace_gradient(means2d: Tensor, size: tuple[int, int]) -> Tensor:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gaussian_splatting import environment
-from gaussian_splatting.rasterizer import resolve_backend
+from gaussian_splatting.rasterizer import gsplat_build, resolve_backend
 
 State = Literal["good", "optional", "bad"]
 
@@ -123,21 +123,18 @@ def cuda_findings() -> list[Finding]:
 
 def _kernels_of_gsplat() -> Finding:
     """gsplat either comes with compiled kernels, or compiles them when it is first used."""
-    if has_compiled_kernels("gsplat"):
+    if gsplat_build.is_shipped():
         return Finding("cuda", "gsplat kernels", "good", "compiled, in the installed package")
     home = os.environ.get("CUDA_HOME")
     nvcc = shutil.which("nvcc") or (shutil.which("nvcc", path=os.path.join(home, "bin")) if home else None)
+    if nvcc and gsplat_build.ninja() is None:
+        return Finding("cuda", "gsplat kernels", "bad", "not compiled, and ninja is missing", "pip install ninja")
     if nvcc:
-        return Finding("cuda", "gsplat kernels", "good", f"compiled on first use, some minutes, by {nvcc}")
+        cards = os.environ.get("TORCH_CUDA_ARCH_LIST")
+        text = f"compiled on first use, some minutes, {gsplat_build.jobs()} jobs at a time, by {nvcc}"
+        return Finding("cuda", "gsplat kernels", "good", text + (f", for cards of {cards}" if cards else ""))
     cure = "install a wheel of gsplat with compiled kernels (https://docs.gsplat.studio/whl), or the CUDA toolkit"
     return Finding("cuda", "gsplat kernels", "bad", "not compiled, and there is no nvcc to compile them", cure)
-
-
-def has_compiled_kernels(package: str) -> bool:
-    """Whether a package has a compiled extension in its folder."""
-    spec = importlib.util.find_spec(package)
-    folders = (spec.submodule_search_locations or []) if spec is not None else []
-    return any(list(Path(folder).glob(f"csrc{end}")) for folder in folders for end in ("*.so", "*.pyd"))
 
 
 def _architectures(torch: Any, capability: str) -> Finding:

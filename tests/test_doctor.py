@@ -123,9 +123,14 @@ def test_a_card_that_torch_was_not_built_for_is_noticed(built, capability, state
 
 
 def test_kernels_that_can_neither_be_found_nor_compiled_are_noticed(monkeypatch):
-    monkeypatch.setattr(health, "has_compiled_kernels", lambda package: False)
+    monkeypatch.setattr(health.gsplat_build, "is_shipped", lambda: False)
     monkeypatch.setattr(health.shutil, "which", lambda *arguments, **named: None)
     assert health._kernels_of_gsplat().state == "bad"
+    monkeypatch.setattr(health.shutil, "which", lambda name, path=None: "/x/nvcc" if name == "nvcc" else None)
+    assert health._kernels_of_gsplat().cure == "pip install ninja"
+    monkeypatch.setattr(health.shutil, "which", lambda name, path=None: f"/x/{name}")
+    monkeypatch.setattr(health.gsplat_build, "jobs", lambda: 3)
+    assert health._kernels_of_gsplat().text == "compiled on first use, some minutes, 3 jobs at a time, by /x/nvcc"
 
 
 def test_a_folder_that_cannot_be_written_is_noticed(tmp_path):

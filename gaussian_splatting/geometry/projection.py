@@ -54,7 +54,7 @@ def getWorld2View(R: Tensor, t: Tensor) -> Tensor:
     Differentiable. The cameras of this package store its transpose as `world_view_transform`.
     """
     top = torch.cat([R, t[..., None]], dim=-1)  # [3, 4]
-    bottom = torch.tensor([[0.0, 0.0, 0.0, 1.0]], dtype=top.dtype, device=top.device)
+    bottom = torch.eye(1, 4, dtype=top.dtype, device=top.device).flip(1)  # made on the device: nothing to wait for
     return torch.cat([top, bottom], dim=-2)
 
 

@@ -7,6 +7,7 @@ by gsplat's own kernel.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
@@ -19,6 +20,9 @@ from torch.nn.functional import pad
 
 from gaussian_splatting.errors import BackendError
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
+
+ABSOLUTE_GRADIENTS = True
+"""`RasterView.absgrad` is heeded."""
 
 
 def rasterization(
@@ -59,6 +63,7 @@ def render_gaussians(parameters: GaussianParameters, view: RasterView) -> Raster
         backgrounds=pad(view.background, (0, 1))[None],
         render_mode="RGB+ED",
         rasterize_mode="antialiased" if view.antialiased else "classic",
+        absgrad=view.absgrad,
     )
     return RasterOutput(
         colors=pictures[0, ..., :3],
@@ -66,7 +71,7 @@ def render_gaussians(parameters: GaussianParameters, view: RasterView) -> Raster
         depth=pictures[0, ..., 4],
         inverse_depth=pictures[0, ..., 3],
         radii=meta["radii"][0].amax(dim=-1),
-        means2d=gradient_holder(meta["means2d"]),
+        means2d=gradient_holder(meta["means2d"], absgrad=view.absgrad),
     )
 
 
@@ -82,16 +87,31 @@ def color_channels(parameters: GaussianParameters, view: RasterView, harmonics: 
     return torch.cat([colors, 1 / torch.where(ahead, z, 1)[:, None]], dim=-1)
 
 
-def gradient_holder(means2d: Tensor) -> Tensor:
-    """The screen positions [N, 2] of gsplat's [1, N, 2]; the backward pass puts their gradient into `.grad`."""
+def gradient_holder(means2d: Tensor, absgrad: bool = False) -> Tensor:
+    """The screen positions [N, 2] of gsplat's [1, N, 2]; the backward pass puts their gradient into `.grad`.
+
+    With `absgrad` it puts the sums of absolute gradients, which gsplat leaves at its own tensor, into `.absgrad`.
+    """
     holder = means2d[0].detach()
     if means2d.requires_grad:
         holder.requires_grad_()
+        # Positions that their own hook held would wait, with the graph behind them, for the garbage collector.
+        kept, source = weakref.ref(holder), weakref.ref(means2d)
 
         def keep(gradient: Tensor) -> None:
-            holder.grad = gradient[0] if holder.grad is None else holder.grad + gradient[0]
+            found = kept()
+            if found is None:
+                return
+            found.grad = gradient[0] if found.grad is None else found.grad + gradient[0]
+            if absgrad:
+                origin = source()
+                assert origin is not None
+                sums = origin.absgrad[0]  # pyright: ignore[reportAttributeAccessIssue]
+                found.absgrad = getattr(found, "absgrad", 0) + sums  # pyright: ignore[reportAttributeAccessIssue]
 
         means2d.register_hook(keep)
+        if absgrad:
+            holder.source = means2d  # pyright: ignore[reportAttributeAccessIssue]
     return holder
 
 
@@ -111,10 +131,15 @@ def _compiled() -> ModuleType:
         import gsplat
     except ImportError as error:
         raise BackendError("the gsplat backend needs the gsplat library: pip install gsplat") from error
+    from gaussian_splatting.rasterizer.gsplat_build import building
+
     try:
-        kernels = import_module("gsplat.cuda._backend")._C
+        with building():
+            kernels = import_module("gsplat.cuda._backend")._C
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
-        raise BackendError(f"gsplat could not build its CUDA kernels: {error}; {_CURE}") from error
+        # The output of a compiler is long; it is in the error that this one comes from.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise BackendError(f"gsplat could not build its CUDA kernels: {reason}; {_CURE}") from error
     if kernels is None:
         raise BackendError(f"gsplat has no CUDA kernels: it found no CUDA toolkit to build them with; {_CURE}")
     return gsplat

@@ -37,7 +37,8 @@ def surface_extras(
 
 def world_normals(normals: Tensor, viewmat: Tensor) -> Tensor:
     """Normals [..., 3] of camera axes in world axes."""
-    return normals @ torch.linalg.inv(viewmat[:3, :3]).T
+    # Without a check for singular matrices, for which the host would wait for a card.
+    return normals @ torch.linalg.inv_ex(viewmat[:3, :3]).inverse.T
 
 
 def normals_from_depth(depth: Tensor, viewmat: Tensor, K: Tensor) -> Tensor:

@@ -197,7 +197,7 @@ class BaseTrainer:
                 color = torch.rand(3, generator=self.random("background"))
             case fixed:
                 color = torch.tensor(fixed, dtype=torch.float32)
-        return camera._replace(bg_color=color.to(self.model.get_xyz.device))
+        return camera._replace(bg_color=color.to(self.model.get_xyz.device, non_blocking=True))
 
     def losses(self, out: dict[str, Any], camera: Camera) -> Iterator[tuple[str, Tensor]]:
         """Named terms of the loss, weights included."""

@@ -176,14 +176,14 @@ class ShownView(dict[str, Any]):
 
     def __init__(self, screen: Tensor) -> None:
         gradient, radii = screen[:, :2].contiguous().view(torch.float32), screen[:, 2]
-        super().__init__(
-            radii=radii, visibility_filter=radii.nonzero(), get_viewspace_grad=lambda out: gradient
-        )  # fmt: skip
+        super().__init__(radii=radii, get_viewspace_grad=lambda out: gradient)
 
     def __missing__(self, key: str) -> Any:
+        if key == "visibility_filter":  # found when asked for: the host waits for a card to know how many there are
+            return self.setdefault(key, self["radii"].nonzero())
         raise TrainingError(
             f"out[{key!r}] is not there in after_backward() when several processes train: of the views of the others "
-            f"it has {', '.join(self)} only; train with one process, or take it from a loss"
+            f"it has radii, visibility_filter, get_viewspace_grad only; train with one process, or take it from a loss"
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.rasterizer import gsplat, gsplat_shards
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
 from gaussian_splatting.rasterizer.gsplat_shards import Ellipses
@@ -26,6 +27,11 @@ class Projected(Gathered):
 
     def __call__(self, parameters: GaussianParameters, view: RasterView) -> RasterOutput:
         """Render one view, as all processes do at this time, each its own."""
+        if view.absgrad:
+            raise TrainingError(
+                "--shard on cards does not exchange absolute gradients; leave out --shard, or the feature "
+                "absolute_gradients"
+            )
         library = gsplat.load_library(parameters.means.device)
         peers = self.workers.peers
         self.workers.require_known(self.trainer.model)

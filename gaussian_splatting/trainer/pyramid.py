@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gaussian_splatting.camera import ZFAR, ZNEAR, Camera
 from gaussian_splatting.gaussian_model import screen_blur
-from gaussian_splatting.geometry.projection import focal2fov, projection_from_K
+from gaussian_splatting.geometry.projection import focal2fov, fov2focal, projection_from_K
 
 
 class Pyramid:
@@ -58,8 +58,9 @@ def reduced_geometry(camera: Camera, factor: int) -> Camera:
     return camera._replace(
         image_height=height,
         image_width=width,
-        FoVx=float(focal2fov(float(K[0, 0]), width)),
-        FoVy=float(focal2fov(float(K[1, 1]), height)),
+        # From the numbers, not from K: on a card the host would wait for it in every step.
+        FoVx=focal2fov(fov2focal(camera.FoVx, camera.image_width) / factor, width),
+        FoVy=focal2fov(fov2focal(camera.FoVy, camera.image_height) / factor, height),
         K=K,
         projection_matrix=projection,
         full_proj_transform=camera.world_view_transform @ projection,

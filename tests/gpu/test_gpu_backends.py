@@ -52,7 +52,13 @@ def rendered(
     loss = ((out.colors.sum(-1) + out.alphas + 0.1 * out.depth + out.inverse_depth) * weights).mean()
     loss.backward()
     found = {f.name: getattr(leaves, f.name).grad for f in fields(leaves)}
-    return out, found | {"viewmat": viewmat.grad, "means2d": out.means2d.grad}
+    return out, found | {"viewmat": rigid(viewmat), "means2d": out.means2d.grad}
+
+
+def rigid(viewmat: torch.Tensor) -> torch.Tensor:
+    """The gradient of a pose by turns and shifts; along what is no rigid motion, backends may differ."""
+    turned = viewmat.grad[:3, :3] @ viewmat.detach()[:3, :3].T
+    return torch.cat([(turned - turned.T).flatten(), viewmat.grad[:3, 3]])
 
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:

@@ -63,7 +63,7 @@ def test_memory_stays_where_it_was_after_the_first_steps(card, demo_scene):
 def test_too_little_memory_is_told_and_loses_nothing(card, demo_scene, tmp_path, capsys):
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + (64 << 20)) / total)
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + (200 << 20)) / total)
     try:
         flags = ["-s", str(demo_scene), "-d", str(tmp_path / "run"), "--device", "cuda", "--init", "random:400000"]
         status = train.main([*flags, "-i", "200", "--quiet", "--mode", "nodepth-densify"])

@@ -78,8 +78,10 @@ def test_the_library_is_called_as_documented(library):
     assert kwargs["render_mode"] == "RGB+ED"
     assert kwargs["distloss"] is True
     assert kwargs["packed"] is False
-    assert kwargs["backgrounds"].tolist() == [[*view.background.tolist(), 0.0]]
-    assert library["args"][4].shape == (40, 4)  # red, green, blue and 1 / z
+    assert kwargs["backgrounds"].tolist() == [[*view.background.tolist(), 0.0, 0.0, 0.0, 0.0]]
+    # Red, green, blue, 1 / z and zeros: with the depth a number of channels that gsplat does not pad.
+    assert library["args"][4].shape == (1, 40, 7)
+    assert not library["args"][4][..., 4:].any()
     assert not output.means2d.requires_grad
 
 

@@ -155,7 +155,8 @@ def test_rasterization_is_passed_on_unchanged(library):
 
 
 @pytest.fixture
-def fresh():
+def fresh(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
     backend._compiled.cache_clear()
     yield
     backend._compiled.cache_clear()
@@ -197,6 +198,25 @@ def test_kernels_that_do_not_build_are_named_with_the_cure(monkeypatch, fresh):
     standing_backend(monkeypatch, "cannot be imported")
     with pytest.raises(BackendError, match=r"could not build its CUDA kernels: .*_C.*; install the CUDA toolkit"):
         backend.load_library(torch.device("cuda"))
+
+
+class LongError(ModuleType):
+    """Fails as a build does."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_C":
+            raise RuntimeError("Error building extension 'gsplat_cuda'\n" + "nvcc says no\n" * 500)
+        raise AttributeError(name)
+
+
+def test_what_a_compiler_printed_stays_out_of_the_message(monkeypatch, fresh):
+    standing_backend(monkeypatch, None)
+    monkeypatch.setitem(sys.modules, "gsplat.cuda._backend", LongError("gsplat.cuda._backend"))
+    with pytest.raises(
+        BackendError, match="its CUDA kernels: Error building extension 'gsplat_cuda'; install"
+    ) as caught:
+        backend.load_library(torch.device("cuda"))
+    assert "nvcc says no" not in str(caught.value)
 
 
 def test_a_library_with_kernels_is_used(monkeypatch, fresh):

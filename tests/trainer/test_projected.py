@@ -18,7 +18,7 @@ from gaussian_splatting.geometry.sh import eval_sh
 from gaussian_splatting.rasterizer import gsplat, gsplat_shards
 from gaussian_splatting.rasterizer.reference import projection
 from gaussian_splatting.rasterizer.reference.blending import blend
-from gaussian_splatting.trainer import named
+from gaussian_splatting.trainer import AbsoluteGradients, named
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.exchange import Together
 from gaussian_splatting.trainer.projected import Projected
@@ -166,3 +166,14 @@ def test_a_poisoned_gradient_is_told_with_its_view():
     first, second = World(2).run(work(Poisoned, 9, "gsplat"), Sharded)
     assert re.match(r"step 3, view 'tiny_\d': the gradient of 'what is seen' is nan at index", str(second)), str(second)
     assert str(first) == f"process 1 of 2: {second}"
+
+
+class Absolute(AbsoluteGradients):
+    """Nothing but absolute gradients, which ellipses do not bring back."""
+
+    shardable = True
+
+
+def test_absolute_gradients_are_refused():
+    for error in World(2).run(work(Absolute, 1, "gsplat"), Sharded):
+        assert "does not exchange absolute gradients; leave out --shard, or the feature" in str(error)
