@@ -84,6 +84,12 @@ def strip_symmetric(matrix: Tensor) -> Tensor:
     return matrix[..., rows, columns]
 
 
+def build_covariance_from_scaling_rotation(scaling: Tensor, scaling_modifier: float, rotation: Tensor) -> Tensor:
+    """Covariances R S S^T R^T as upper triangles [N, 6] (xx, xy, xz, yy, yz, zz)."""
+    factor = build_scaling_rotation(scaling_modifier * scaling, rotation)
+    return strip_symmetric(factor @ factor.transpose(1, 2))
+
+
 def _identity_like(quaternion: Tensor) -> Tensor:
     identity = torch.zeros_like(quaternion)
     identity[..., 0] = 1
