@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.io.ply_gaussians import GaussianArrays
-from gaussian_splatting.io.quantised import joined, opacity_of, with_sh_degree
+from gaussian_splatting.io.gaussian_arrays import GaussianArrays, joined, with_sh_degree
+from gaussian_splatting.io.quantised import opacity_of
 from gaussian_splatting.io.rigid_motion import moved
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussian_splatting.io.ply_gaussians import Floats
+from gaussian_splatting.io.gaussian_arrays import Floats
 from gaussian_splatting.io.quantised import Bytes
 
 _ROUNDS = 24

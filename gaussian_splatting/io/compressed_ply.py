@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import FormatError, SplatError
-from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays, without_unusable
+from gaussian_splatting.io.gaussian_arrays import NUM_REST, Floats, GaussianArrays, without_unusable
 from gaussian_splatting.io.ply_header import LONGEST_HEADER, PlyElement, PlyProperty, format_header, parse_header
 from gaussian_splatting.io.ply_rows import PlyBody
 from gaussian_splatting.io.quantised import (
-    NUM_REST,
     Bytes,
     colour_of,
     features_of,

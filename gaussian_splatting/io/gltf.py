@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import FormatError, SplatError
+from gaussian_splatting.io.gaussian_arrays import NUM_REST, Floats, GaussianArrays, joined, without_unusable
 from gaussian_splatting.io.gltf_accessors import GltfFile
-from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays, without_unusable
 from gaussian_splatting.io.quantised import (
-    NUM_REST,
     colour_of,
     gaussians_from,
-    joined,
     logit_of,
     opacity_of,
     require_finite,

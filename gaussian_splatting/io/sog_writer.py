@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.io.clustering import code_book, nearest_in, palette
-from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays
+from gaussian_splatting.io.gaussian_arrays import NUM_REST, Floats, GaussianArrays, with_sh_degree
 from gaussian_splatting.io.quantised import (
-    NUM_REST,
     Bytes,
     opacity_of,
     require_finite,
@@ -24,7 +23,6 @@ from gaussian_splatting.io.quantised import (
     split_quaternions,
     to_steps,
     unit_quaternions,
-    with_sh_degree,
 )
 from gaussian_splatting.io.sog import META, PALETTE_WIDTH
 from gaussian_splatting.io.storage import write_atomically

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import FormatError
-from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays, without_unusable
+from gaussian_splatting.io.gaussian_arrays import Floats, GaussianArrays, with_sh_degree, without_unusable
 from gaussian_splatting.io.quantised import (
     colour_of,
     features_of,
@@ -21,7 +21,6 @@ from gaussian_splatting.io.quantised import (
     require_finite,
     to_steps,
     unit_quaternions,
-    with_sh_degree,
 )
 from gaussian_splatting.io.reader import Reader
 from gaussian_splatting.io.splat_file import SplatFile
