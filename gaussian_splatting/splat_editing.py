@@ -46,7 +46,7 @@ class CleanRules:
 
 
 def cropped(gaussians: GaussianArrays, low: NDArray, high: NDArray) -> GaussianArrays:
-    """The Gaussians whose centres lie in a box. Raises SplatError when none does."""
+    """The Gaussians whose centres lie in the box from `low` [3] to `high` [3]. Raises SplatError when none does."""
     if not (low <= high).all():
         raise SplatError(f"crop: the lower corner {low.tolist()} is not below the upper {high.tolist()}")
     kept: NDArray[np.bool_] = np.all((gaussians.xyz >= low) & (gaussians.xyz <= high), axis=1)

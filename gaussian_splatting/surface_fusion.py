@@ -130,7 +130,7 @@ def _affordable(voxel: float, points: NDArray[np.float64]) -> float:
 
 
 def num_blocks(points: NDArray[np.float64], voxel: float) -> int:
-    """About how many blocks of voxels the surface through some of its points touches."""
+    """About how many blocks of voxels of side `voxel` the surface through some of its `points` [N, 3] touches."""
     cells = np.unique(np.floor(points / (BLOCK * voxel)).astype(np.int64), axis=0)
     return int(len(cells) * BLOCKS_PER_SURFACE_BLOCK) + 1
 

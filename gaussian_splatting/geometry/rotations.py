@@ -56,7 +56,7 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
 
 
 def standardize_quaternion(quaternion: Tensor) -> Tensor:
-    """Of the two quaternions of a rotation, the one with w >= 0."""
+    """Of the two quaternions [..., 4] of a rotation, the one with w >= 0."""
     return torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
 
 

@@ -34,7 +34,7 @@ def code_book(values: Floats, size: int = 256) -> Floats:  # [size], ascending
 
 
 def nearest_in(book: Floats, values: Floats) -> Bytes:
-    """The index of the number of an ascending code book of at most 256 that is nearest to each value.
+    """The index of the number of an ascending code book of at most 256 that is nearest to each value [...].
 
     A table of equal bins knows the answer but for the few bins that hold the middle between two numbers.
     """

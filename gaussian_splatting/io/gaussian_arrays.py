@@ -18,7 +18,7 @@ FIELDS = ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation
 """The arrays of `GaussianArrays`, in its order."""
 NUM_REST = (0, 3, 8, 15, 24)
 """The SH coefficients of each channel beyond the first, by degree."""
-_LARGEST_LOG_SCALE = 88.0  # exp(89) is not a float32
+LARGEST_LOG_SCALE = 88.0  # exp(89) is not a float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ def _faults(gaussians: GaussianArrays) -> dict[str, NDArray[np.bool_]]:
         squared_length = np.einsum("ij,ij->i", gaussians.rotation, gaussians.rotation)
         faults["with a rotation of length 0"] = squared_length == 0
         faults["with a rotation too long for float32"] = np.isinf(squared_length)
-        faults["with a scale too large for float32"] = np.any(gaussians.scaling > _LARGEST_LOG_SCALE, axis=1)
+        faults["with a scale too large for float32"] = np.any(gaussians.scaling > LARGEST_LOG_SCALE, axis=1)
     return faults
 
 

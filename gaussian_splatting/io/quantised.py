@@ -19,6 +19,8 @@ Reals = NDArray[np.floating]
 """Floats of either width, on their way to float32."""
 
 SH_C0 = np.float32(0.28209479177387814)
+HALF_ROOT = np.float32(np.sqrt(0.5))
+"""What the parts of a unit quaternion beside its largest reach."""
 
 # An opacity of exactly 0 or 1 has no finite logit; 8 bits cannot tell these from it.
 _LEAST_OPACITY = np.float32(1e-6)
@@ -63,17 +65,17 @@ def gaussians_by_piece(number: int, decode: Callable[[slice], GaussianArrays]) -
 
 
 def colour_of(features_dc: Reals) -> Floats:
-    """The colour that SH coefficient 0 shows, where 0 to 1 is the range of a screen."""
+    """The colours [..., 3] that SH coefficients 0 [..., 3] show, where 0 to 1 is the range of a screen."""
     return (features_dc * SH_C0 + np.float32(0.5)).astype(np.float32, copy=False)
 
 
 def features_of(colour: Reals) -> Floats:
-    """SH coefficient 0 that shows a colour."""
+    """The SH coefficients 0 [..., 3] that show colours [..., 3]."""
     return ((colour - np.float32(0.5)) / SH_C0).astype(np.float32, copy=False)
 
 
 def opacity_of(logits: Reals) -> Floats:
-    """Opacities of 0 to 1."""
+    """The opacities [...], 0 to 1, of logits [...]."""
     with np.errstate(over="ignore"):  # exp(89) is infinite, and its opacity 0
         return (1 / (1 + np.exp(-logits))).astype(np.float32, copy=False)
 

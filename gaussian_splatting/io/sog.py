@@ -27,18 +27,19 @@ from gaussian_splatting.io.zip_bundle import ZipBundle
 META = "meta.json"
 PALETTE_WIDTH = 64
 """Palette entries in each row of the picture of the SH palette."""
+LARGEST_PALETTE = 1 << 16
+SMALLEST_TAG = 252
+"""The last byte of a rotation whose first part is the largest; 253 to 255 stand for the others."""
+ROOT_TWO = np.float32(np.sqrt(2))
 
 Loader = Callable[[str], Content]
 
 _LARGEST_META = 2 << 20
-_LARGEST_PALETTE = 1 << 16
 # Pixels beyond the last Gaussian: writers round the sides up to multiples of 4.
 _SPARE_PIXELS = 4096
 # Real pictures take about 12 bytes for each Gaussian; this bounds what a picture of one colour can claim.
 _GAUSSIANS_PER_BYTE, _GAUSSIANS_FOR_FREE = 64, 1 << 16
 _PALETTE_WIDTHS = tuple(PALETTE_WIDTH * count for count in NUM_REST[1:4])
-_SMALL_TAGS = 252
-_ROOT_TWO = np.float32(np.sqrt(2))
 
 
 def read_sog(path: str | os.PathLike[str], *, strict: bool = False) -> SplatFile:
@@ -92,7 +93,7 @@ class _Pictures:
 
     def palette(self, name: str) -> Bytes:  # [64 H, K-1, 3]
         """The entries of an SH palette, 64 in each row of the picture."""
-        highest = _LARGEST_PALETTE // PALETTE_WIDTH
+        highest = LARGEST_PALETTE // PALETTE_WIDTH
         wanted = f"a picture {', '.join(map(str, _PALETTE_WIDTHS))} wide and at most {highest} high"
         picture = self._decode(
             name, bytes(self._load(name)), lambda size: size[0] in _PALETTE_WIDTHS and size[1] <= highest, wanted
@@ -176,8 +177,8 @@ def _positions(meta: Meta, pictures: _Pictures, number: int) -> Floats:
 
 def _rotations(stored: Bytes) -> Floats:
     """The last byte says which part is the largest; any other value stands for no rotation."""
-    tags = stored[:, 3].astype(np.intp) - _SMALL_TAGS
-    others = (stored[:, :3] / np.float32(255) * 2 - 1) / _ROOT_TWO
+    tags = stored[:, 3].astype(np.intp) - SMALLEST_TAG
+    others = (stored[:, :3] / np.float32(255) * 2 - 1) / ROOT_TWO
     rotation = join_quaternions(np.maximum(tags, 0), others)
     rotation[tags < 0] = (1, 0, 0, 0)
     return rotation
@@ -185,7 +186,7 @@ def _rotations(stored: Bytes) -> Floats:
 
 def _rest(meta: Meta, pictures: _Pictures, number: int) -> Floats:
     bands = meta["bands"].integer(1, 3)
-    count = meta["count"].integer(1, _LARGEST_PALETTE)
+    count = meta["count"].integer(1, LARGEST_PALETTE)
     centroids, labels = meta.files(2)
     entries = pictures.palette(centroids)
     if entries.shape[1] != NUM_REST[bands] or len(entries) < count:

@@ -17,6 +17,7 @@ from gaussian_splatting.errors import FormatError
 from gaussian_splatting.io.gaussian_arrays import NUM_REST, Floats, GaussianArrays, without_unusable
 from gaussian_splatting.io.inflate import Gunzip, decompress_zstd
 from gaussian_splatting.io.quantised import (
+    HALF_ROOT,
     Bytes,
     gaussians_by_piece,
     gaussians_from,
@@ -41,7 +42,6 @@ _KNOWN_EXTENSIONS = {_SH_RANGE: struct.Struct("<BBff"), _ORBIT: struct.Struct("<
 RIGHT_UP_BACK = (1, -1, -1)
 COLOUR_SCALE = np.float32(0.15)
 SCALE_ZERO, SCALE_STEPS = np.float32(-10), np.float32(16)
-HALF_ROOT = np.float32(np.sqrt(0.5))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.io.gaussian_arrays import Floats, GaussianArrays
+from gaussian_splatting.io.inflate import GZIP
 from gaussian_splatting.io.quantised import (
+    HALF_ROOT,
     Bytes,
     opacity_of,
     pieces_of,
@@ -24,7 +26,6 @@ from gaussian_splatting.io.quantised import (
 from gaussian_splatting.io.spz import (
     ANTIALIASED,
     COLOUR_SCALE,
-    HALF_ROOT,
     HEADER,
     MAGIC,
     RIGHT_UP_BACK,
@@ -33,7 +34,6 @@ from gaussian_splatting.io.spz import (
 )
 from gaussian_splatting.io.storage import write_atomically
 
-_GZIP = 31  # zlib's word for 32 KiB windows with a gzip header, which holds no time: the same bytes every time
 _FRACTION, _MOST_FRACTION = 12, 20
 _LARGEST_FIXED = (1 << 23) - 1
 
@@ -59,7 +59,7 @@ def spz_bytes(path: str | os.PathLike[str], gaussians: GaussianArrays, *, antial
     flags = ANTIALIASED if antialiased else 0
     header = HEADER.pack(MAGIC, 3, len(gaussians), gaussians.sh_degree, fraction, flags, 0)
     # Small integers hardly repeat but in runs: looking for runs alone takes a fifth of the time, for up to 5 % of size.
-    stream = zlib.compressobj(6, zlib.DEFLATED, _GZIP, 9, zlib.Z_RLE)
+    stream = zlib.compressobj(6, zlib.DEFLATED, GZIP, 9, zlib.Z_RLE)
     parts = [stream.compress(header)]
     parts += [stream.compress(part.tobytes()) for attribute in zip(*pieces, strict=True) for part in attribute]
     return b"".join([*parts, stream.flush()])
