@@ -35,7 +35,7 @@ Resize = Callable[[Tensor, int, int], Tensor]
 
 
 def identity_postprocess(camera: Camera, image: Tensor) -> Tensor:
-    """The rendered image as it is."""
+    """The rendered image [3, H, W] as it is."""
     return image
 
 

@@ -14,7 +14,7 @@ from gaussian_splatting.errors import SplatError
 
 if TYPE_CHECKING:
     from gaussian_splatting.io.formats import SplatFile
-    from gaussian_splatting.io.ply_gaussians import GaussianArrays
+    from gaussian_splatting.io.gaussian_arrays import GaussianArrays
 
 __all__ = ["export", "main", "read_input"]
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from gaussian_splatting.gaussian_rows import ATTRIBUTES, GaussianRows
+from gaussian_splatting.geometry.activations import inverse_sigmoid, place_independent_sigmoid
 from gaussian_splatting.geometry.clamping import clamped_to_unit
-from gaussian_splatting.geometry.rotations import build_scaling_rotation, strip_symmetric
+from gaussian_splatting.geometry.rotations import build_covariance_from_scaling_rotation
 from gaussian_splatting.rasterizer import get_backend
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
 
@@ -22,22 +23,6 @@ if TYPE_CHECKING:
     from gaussian_splatting.io.ply import GaussianArrays
 
 
-def inverse_sigmoid(x: Tensor) -> Tensor:
-    """The logit."""
-    return torch.log(x / (1 - x))
-
-
-def place_independent_sigmoid(x: Tensor) -> Tensor:
-    """The logistic function, the same bits for a value wherever it lies in the tensor.
-
-    On a CPU torch.sigmoid computes the last values of a tensor, or of a thread's part of it, by another formula. With a
-    gradient to follow, that of torch is used, whose derivative never overflows.
-    """
-    if x.device.type != "cpu" or (x.requires_grad and torch.is_grad_enabled()):
-        return torch.sigmoid(x)
-    return 1 / (1 + torch.exp(-x))
-
-
 def screen_blur(camera: Camera) -> float:
     """The variance [pixels^2] that a camera adds to Gaussians on its screen: the usual, or what it says itself."""
     return camera.custom_data.get("eps2d", RasterView.eps2d)
@@ -46,12 +31,6 @@ def screen_blur(camera: Camera) -> float:
 def sh_degree_for(camera: Camera, usual: int) -> int:
     """The SH degree that a camera is rendered with: the usual one, or less where the camera says so itself."""
     return min(usual, camera.custom_data.get("sh_degree", usual))
-
-
-def build_covariance_from_scaling_rotation(scaling: Tensor, scaling_modifier: float, rotation: Tensor) -> Tensor:
-    """Covariances R S S^T R^T as upper triangles [N, 6] (xx, xy, xz, yy, yz, zz)."""
-    factor = build_scaling_rotation(scaling_modifier * scaling, rotation)
-    return strip_symmetric(factor @ factor.transpose(1, 2))
 
 
 class GaussianModel(GaussianRows):

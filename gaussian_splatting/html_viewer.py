@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import FormatError
-from gaussian_splatting.io.ply_gaussians import GaussianArrays
-from gaussian_splatting.io.quantised import with_sh_degree
-from gaussian_splatting.io.spz import spz_bytes
+from gaussian_splatting.io.gaussian_arrays import GaussianArrays, with_sh_degree
+from gaussian_splatting.io.spz_writer import spz_bytes
 from gaussian_splatting.io.storage import write_atomically
 from gaussian_splatting.splat_editing import middle, size_of
 

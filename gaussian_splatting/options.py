@@ -14,6 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+REFERENCE_LENGTH = 30_000
+"""Steps of the run that the defaults were chosen for."""
+
 
 def option(
     default: Any,
@@ -231,7 +234,7 @@ def _whole(number: float) -> int:
 
 
 def scaled_to_length(
-    groups: Mapping[str, Options], iterations: int, explicit: Iterable[str] = (), *, reference: int = 30_000
+    groups: Mapping[str, Options], iterations: int, explicit: Iterable[str] = (), *, reference: int = REFERENCE_LENGTH
 ) -> dict[str, Options]:
     """The groups with every moment scaled from a `reference`-step recipe to a run of `iterations` steps.
 

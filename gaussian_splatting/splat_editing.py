@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.io.ply_gaussians import GaussianArrays
-from gaussian_splatting.io.quantised import joined, opacity_of, with_sh_degree
+from gaussian_splatting.io.gaussian_arrays import GaussianArrays, joined, with_sh_degree
+from gaussian_splatting.io.quantised import opacity_of
 from gaussian_splatting.io.rigid_motion import moved
 
 __all__ = [
@@ -46,7 +46,7 @@ class CleanRules:
 
 
 def cropped(gaussians: GaussianArrays, low: NDArray, high: NDArray) -> GaussianArrays:
-    """The Gaussians whose centres lie in a box. Raises SplatError when none does."""
+    """The Gaussians whose centres lie in the box from `low` [3] to `high` [3]. Raises SplatError when none does."""
     if not (low <= high).all():
         raise SplatError(f"crop: the lower corner {low.tolist()} is not below the upper {high.tolist()}")
     kept: NDArray[np.bool_] = np.all((gaussians.xyz >= low) & (gaussians.xyz <= high), axis=1)

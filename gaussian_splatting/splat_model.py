@@ -17,7 +17,7 @@ from gaussian_splatting.splat_editing import middle, with_sh_degree
 
 if TYPE_CHECKING:
     from gaussian_splatting.gaussian_model import GaussianModel
-    from gaussian_splatting.io.ply_gaussians import GaussianArrays
+    from gaussian_splatting.io.gaussian_arrays import GaussianArrays
     from gaussian_splatting.io.splat_file import SplatFile
 
 HIGHEST_DEGREE = 3

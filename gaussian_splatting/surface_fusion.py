@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gaussian_splatting import environment
 from gaussian_splatting.errors import SceneError, SplatError
+from gaussian_splatting.geometry.arrays import float64_array
 from gaussian_splatting.io.mesh_files import Mesh
 from gaussian_splatting.open3d_library import open3d_library
 
@@ -59,7 +60,7 @@ class DepthView:
     @property
     def intrinsics(self) -> NDArray[np.float64]:
         """[3, 3] with the first pixel centre at 0.5."""
-        return self.camera.K.detach().double().cpu().numpy()
+        return float64_array(self.camera.K)
 
     @property
     def camera_from_world(self) -> NDArray[np.float64]:
@@ -129,7 +130,7 @@ def _affordable(voxel: float, points: NDArray[np.float64]) -> float:
 
 
 def num_blocks(points: NDArray[np.float64], voxel: float) -> int:
-    """About how many blocks of voxels the surface through some of its points touches."""
+    """About how many blocks of voxels of side `voxel` the surface through some of its `points` [N, 3] touches."""
     cells = np.unique(np.floor(points / (BLOCK * voxel)).astype(np.int64), axis=0)
     return int(len(cells) * BLOCKS_PER_SURFACE_BLOCK) + 1
 

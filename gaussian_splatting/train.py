@@ -7,27 +7,26 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gaussian_splatting import tensorboard_log
 from gaussian_splatting.cli import commands
 from gaussian_splatting.cli.server_flags import require_host, require_viser
 from gaussian_splatting.cli.train_flags import build_parser
+from gaussian_splatting.cli.train_refusals import require_room, require_sense
+from gaussian_splatting.cli.train_settings import chosen_trainer, load_scene, run_length, write_settings
+from gaussian_splatting.options import REFERENCE_LENGTH
 from gaussian_splatting.runs.determinism import fix_mkl_branch
 from gaussian_splatting.runs.progress import say
 
 if TYPE_CHECKING:
     from gaussian_splatting.dataset.dataset import CameraDataset
-    from gaussian_splatting.dataset.split import Split
     from gaussian_splatting.gaussian_model import GaussianModel
-    from gaussian_splatting.runs.folder import RunFolder
-    from gaussian_splatting.runs.resume import Claim
+    from gaussian_splatting.runs.claim import Claim
     from gaussian_splatting.runs.time_plan import TimePlan
     from gaussian_splatting.runs.training import TrainingRun
     from gaussian_splatting.trainer.base import BaseTrainer
     from gaussian_splatting.trainer.workers import Alone
-
-REFERENCE_LENGTH = 30_000
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,32 +47,13 @@ def train(arguments: argparse.Namespace) -> None:
 def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
     """The same, as one of the processes of a run."""
     from gaussian_splatting import prepare
-    from gaussian_splatting.cli import option_flags
     from gaussian_splatting.convert.offer import scene_of
-    from gaussian_splatting.errors import SplatError
     from gaussian_splatting.runs.following import held_folder, run_class
     from gaussian_splatting.runs.processes import own_device
-    from gaussian_splatting.trainer.rules import option_groups
     from gaussian_splatting.trainer.workers import join
 
-    if arguments.viewer:
-        if workers.sharded:
-            raise SplatError(
-                "--viewer shows all Gaussians, and with --shard no process has them; leave out one of the two"
-            )
-        require_viser()
-        require_host(arguments.host)
-    if arguments.tensorboard:
-        tensorboard_log.require_tensorboard()
-    cls = prepare.trainer_class(
-        arguments.mode, arguments.load_ply, arguments.trainer, features(arguments), preset=arguments.preset
-    )
-    owner = f"{cls.__name__} (--mode {arguments.mode})" if chosen_by_mode(arguments) else cls.__name__
-    options = option_flags.given_options(arguments, option_groups(cls), owner)
-    if arguments.max_gaussians is not None:
-        options[prepare.limit_option(cls)] = arguments.max_gaussians
-    if arguments.preset is not None and arguments.load_ply is not None:
-        options.setdefault("initial_sh_degree", arguments.sh_degree)  # the splat has all degrees already
+    require_watchers(arguments, workers)
+    cls, options = chosen_trainer(arguments)
     require_sense(arguments, cls, options)
     show, source = not arguments.quiet, arguments.source
     device = own_device(commands.chosen_device(arguments))
@@ -108,91 +88,19 @@ def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
         execute(run, claim, length, settings, lambda: watched(run, arguments))
 
 
-def require_sense(arguments: argparse.Namespace, cls: type[BaseTrainer], options: dict[str, Any]) -> None:
-    """Refuse what cannot be, before a scene is made of photos or read. Raises SplatError."""
-    from gaussian_splatting.dataset.sizes import require_reduction
+def require_watchers(arguments: argparse.Namespace, workers: Alone) -> None:
+    """Raise SplatError before anything is read when the run cannot be watched as the flags say."""
     from gaussian_splatting.errors import SplatError
-    from gaussian_splatting.options import with_values
-    from gaussian_splatting.trainer.rules import option_groups
 
-    if arguments.minutes is None:
-        run_length(arguments, num_views=1)
-    require_reduction(arguments.resolution, arguments.image_scale)
-    for path in (arguments.load_ply, arguments.init_ply, arguments.load_camera):
-        if path is not None and not Path(path).exists():
-            raise SplatError(f"{path}: cannot be read: No such file or directory; check the path and its permissions")
-    if arguments.overwrite and Path(arguments.source).resolve().is_relative_to(Path(arguments.destination).resolve()):
-        raise SplatError(
-            f"{arguments.destination}: holds the scene {arguments.source}, which --overwrite would move aside with the "
-            "run; choose another -d"
-        )
-    try:
-        with_values(option_groups(cls), options, cls.__name__)
-    except (TypeError, ValueError) as error:
-        raise SplatError(str(error)) from error
-
-
-def require_room(num: int, limit: int | None, cls: type[BaseTrainer]) -> None:
-    """Refuse a start with more Gaussians than --max_gaussians where nothing would cut them. Raises SplatError."""
-    from gaussian_splatting.errors import SplatError
-    from gaussian_splatting.prepare import limit_option
-
-    if limit is not None and num > limit and limit_option(cls) == "densify_target_upper_bound":
-        raise SplatError(
-            f"--max_gaussians {limit}: the run would begin with {num} Gaussians, and densification only adds some and "
-            "removes the faint and the large; start with fewer (--init random:COUNT, --init_ply), or give --preset or "
-            "--mode mcmc, which cut them"
-        )
-
-
-def chosen_by_mode(arguments: argparse.Namespace) -> bool:
-    """Whether the trainer is that of --mode."""
-    return arguments.trainer is None and arguments.preset is None
-
-
-def features(arguments: argparse.Namespace) -> list[str]:
-    """The features that the flags add to the trainer."""
-    names = [name.strip() for name in arguments.features.split(",") if name.strip()]
-    return [*names, "scale_reg"] if arguments.with_scale_reg else names
-
-
-def load_scene(
-    arguments: argparse.Namespace, device: Any, trainable_camera: bool = False
-) -> tuple[CameraDataset, CameraDataset | None]:
-    """The training views, with trainable cameras when asked for, and with --eval the held-out ones."""
-    from gaussian_splatting.prepare import prepare_dataset
-
-    def load(split: Split) -> CameraDataset:
-        return prepare_dataset(
-            arguments.source,
-            device,
-            trainable_camera and split != "test",
-            load_camera=arguments.load_camera,
-            load_mask=not arguments.no_image_mask,
-            load_depth=not arguments.no_depth_data,
-            resolution=arguments.resolution,
-            image_scale=arguments.image_scale,
-            split=split,
-            white_background=arguments.white_background,
-            alpha=arguments.alpha,
-            max_pixels=arguments.max_pixels,
-            strict=arguments.strict,
-        )
-
-    return (load("train"), load("test")) if arguments.eval else (load("all"), None)
-
-
-def run_length(arguments: argparse.Namespace, num_views: int, views_per_step: int = 1) -> int:
-    """Steps of the run from -i or --epochs, else those of the preset."""
-    from gaussian_splatting.errors import SplatError
-    from gaussian_splatting.trainer.presets import PRESETS
-
-    steps = arguments.iteration if arguments.epochs is None else -(-arguments.epochs * num_views // views_per_step)
-    if steps is None:
-        steps = REFERENCE_LENGTH if arguments.preset is None else PRESETS[arguments.preset].length(num_views)
-    if steps < 1:
-        raise SplatError(f"the run has {steps} steps; give -i or --epochs a positive number")
-    return steps
+    if arguments.viewer:
+        if workers.sharded:
+            raise SplatError(
+                "--viewer shows all Gaussians, and with --shard no process has them; leave out one of the two"
+            )
+        require_viser()
+        require_host(arguments.host)
+    if arguments.tensorboard:
+        tensorboard_log.require_tensorboard()
 
 
 def planned(
@@ -203,7 +111,7 @@ def planned(
     workers: Alone,
 ) -> tuple[TimePlan | None, int, int]:
     """The plan of --minutes if there is one, the steps of the run, and the length that its schedules begin with."""
-    from gaussian_splatting.runs.resume import number_in
+    from gaussian_splatting.runs.claim import number_in
     from gaussian_splatting.runs.time_plan import TimePlan, first_length
 
     if arguments.minutes is None:
@@ -241,36 +149,6 @@ def announce(
         device = trainer.model.get_xyz.device
         for line in card_memory.advice(trainer, cameras, card_memory.free_bytes(device), str(device)):
             say(line)
-
-
-def write_settings(arguments: argparse.Namespace, trainer: BaseTrainer, folder: RunFolder, iterations: int) -> None:
-    """cfg_args and settings.json."""
-    from gaussian_splatting.options import flat_options
-
-    known = {name: entry.default for name, entry in flat_options(trainer.options).items()}
-    folder.write_settings(
-        source=str(Path(arguments.source)),
-        mode=arguments.mode,
-        preset=arguments.preset,
-        trainer=type(trainer).__name__,
-        trains_cameras=type(trainer).trains_cameras,
-        options=known,
-        iterations=iterations,
-        seed=arguments.seed,
-        sh_degree=arguments.sh_degree,
-        resolution=arguments.resolution,
-        image_scale=arguments.image_scale,
-        eval=arguments.eval,
-        white_background=arguments.white_background,
-        alpha=arguments.alpha,
-        max_pixels=arguments.max_pixels,
-        no_image_mask=arguments.no_image_mask,
-        load_camera=arguments.load_camera,
-        init=arguments.init_ply or arguments.init or "points",
-        antialiased=arguments.antialiased,
-        backend=trainer.model.backend,
-        device=str(trainer.model.get_xyz.device),
-    )
 
 
 @contextmanager
@@ -332,7 +210,8 @@ def training(
 
     A run of the same settings that `destination` holds is gone on with.
     """
-    from gaussian_splatting.runs.resume import begin, claimed
+    from gaussian_splatting.runs.claim import claimed
+    from gaussian_splatting.runs.resume import begin
     from gaussian_splatting.runs.training import TrainingRun
 
     assert trainer.model is gaussians, "the trainer must be made for these Gaussians"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,19 @@ torch.set_num_threads(1)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Pictures of a few pixels are drawn fastest by one thread."""
+    from gaussian_splatting.rasterizer import cpu
+
+    before, kernels = torch.get_num_threads(), cpu.get_num_threads()
+    torch.set_num_threads(1)
+    cpu.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    cpu.set_num_threads(kernels)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "gaussian_splatting"
 # Room -> floor. A module may import rooms of its own floor or lower.
 FLOORS = {
     "errors": 0,
+    "environment": 0,
     "options": 0,
     "io": 1,
     "geometry": 1,

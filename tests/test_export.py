@@ -7,22 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from splat_samples import random_splats
 
 from gaussian_splatting import export
 from gaussian_splatting.io.formats import read_splats, write_splats
-from gaussian_splatting.io.ply import GaussianArrays, read_gaussians, write_gaussians
-
-
-def some(number: int, degree: int = 1, seed: int = 0) -> GaussianArrays:
-    random = np.random.default_rng(seed)
-    shapes = [(3,), (1, 3), ((degree + 1) ** 2 - 1, 3), (1,), (3,), (4,)]
-    return GaussianArrays(*(random.standard_normal((number, *shape), dtype=np.float32) for shape in shapes))
+from gaussian_splatting.io.ply import read_gaussians, write_gaussians
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Path:
     path = tmp_path / "scene.ply"
-    write_gaussians(path, some(500))
+    write_gaussians(path, random_splats(500, 1))
     return path
 
 
@@ -49,14 +44,14 @@ def test_a_folder_that_is_not_there_is_not_taken_for_a_format(tmp_path: Path, ca
 
 def test_a_run_gives_its_newest_iteration_or_the_one_asked_for(tmp_path: Path) -> None:
     for iteration, number in ((7, 10), (30, 20)):
-        write_gaussians(tmp_path / f"run/point_cloud/iteration_{iteration}/point_cloud.ply", some(number))
+        write_gaussians(tmp_path / f"run/point_cloud/iteration_{iteration}/point_cloud.ply", random_splats(number, 1))
     assert run(tmp_path / "run", tmp_path / "new.ply") == 0
     assert run(tmp_path / "run", tmp_path / "old.ply", "-i", 7) == 0
     assert [len(read_gaussians(tmp_path / name)) for name in ("new.ply", "old.ply")] == [20, 10]
 
 
 def test_a_run_trained_with_antialiasing_says_so_in_the_header(tmp_path: Path) -> None:
-    write_gaussians(tmp_path / "run/point_cloud/iteration_7/point_cloud.ply", some(10))
+    write_gaussians(tmp_path / "run/point_cloud/iteration_7/point_cloud.ply", random_splats(10, 1))
     (tmp_path / "run/settings.json").write_text(json.dumps({"antialiased": True}))
     assert run(tmp_path / "run", tmp_path / "a.spz") == 0
     assert read_splats(tmp_path / "a.spz").antialiased is True
@@ -66,7 +61,7 @@ def test_a_run_trained_with_antialiasing_says_so_in_the_header(tmp_path: Path) -
 
 
 def test_several_files_are_merged(scene: Path, tmp_path: Path, capsys) -> None:
-    write_splats(tmp_path / "b.glb", some(100, 3, seed=1))
+    write_splats(tmp_path / "b.glb", random_splats(100, 3, seed=1))
     assert run(scene, tmp_path / "b.glb", tmp_path / "both.ply") == 0
     assert "merged: 600 Gaussians" in capsys.readouterr().out
     both = read_gaussians(tmp_path / "both.ply")
@@ -126,7 +121,7 @@ def test_what_is_there_is_replaced_when_asked(scene: Path, tmp_path: Path) -> No
 
 
 def test_strict_refuses_what_is_dropped_otherwise(tmp_path: Path, capsys) -> None:
-    gaussians = some(20)
+    gaussians = random_splats(20, 1)
     gaussians.rotation[3] = 0
     write_gaussians(tmp_path / "a.ply", gaussians)
     assert run(tmp_path / "a.ply", tmp_path / "b.ply") == 0

@@ -23,6 +23,7 @@ from gaussian_splatting.camera import camera2dict, pinhole_camera
 from gaussian_splatting.gaussian_model import GaussianModel
 from gaussian_splatting.html_viewer import FirstView, first_view, write_page
 from gaussian_splatting.io.formats import read_splats
+from gaussian_splatting.io.gaussian_arrays import FIELDS
 from gaussian_splatting.io.ply import GaussianArrays, read_gaussians
 from gaussian_splatting.rendering.scene_frame import looking
 
@@ -196,7 +197,7 @@ def rendered(gaussians: GaussianArrays, view: FirstView, antialiased: bool) -> n
     focal = HEIGHT / 2 / np.tan(np.radians(view.field_of_view_degrees) / 2)
     camera = pinhole_camera(HEIGHT, WIDTH, focal, focal, rotation.T, -rotation.T @ eye)
     model = GaussianModel(gaussians.sh_degree, backend="cpu")
-    for name in ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation"):
+    for name in FIELDS:
         setattr(model, f"_{name}", torch.nn.Parameter(torch.from_numpy(getattr(gaussians, name).copy())))
     model.active_sh_degree = gaussians.sh_degree
     model.antialiasing = antialiased

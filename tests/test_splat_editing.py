@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
+from splat_samples import random_splats
 
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.geometry.sh import sh_basis
+from gaussian_splatting.io.gaussian_arrays import FIELDS
 from gaussian_splatting.io.ply import GaussianArrays
 from gaussian_splatting.io.quantised import with_axes_turned
 from gaussian_splatting.io.rigid_motion import band_rotations, moved
@@ -25,14 +27,6 @@ from gaussian_splatting.splat_editing import (
     transformed,
     with_sh_degree,
 )
-
-FIELDS = ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation")
-
-
-def some(number: int, degree: int = 3, seed: int = 0) -> GaussianArrays:
-    random = np.random.default_rng(seed)
-    shapes = [(3,), (1, 3), ((degree + 1) ** 2 - 1, 3), (1,), (3,), (4,)]
-    return GaussianArrays(*(random.standard_normal((number, *shape), dtype=np.float32) for shape in shapes))
 
 
 def seen_from(gaussians: GaussianArrays, eye: np.ndarray) -> np.ndarray:
@@ -51,7 +45,7 @@ def covariances(gaussians: GaussianArrays) -> np.ndarray:
 
 @pytest.mark.parametrize("degree", range(5))
 def test_a_moved_scene_looks_the_same_to_a_moved_camera(degree: int) -> None:
-    gaussians, turn = some(50, degree), Rotation.random(random_state=degree).as_matrix()
+    gaussians, turn = random_splats(50, degree), Rotation.random(random_state=degree).as_matrix()
     shift, eye = np.array([1.0, -2.0, 3.0]), np.array([5.0, 4.0, -3.0])
     there = moved(gaussians, turn, 1.7, shift)
     np.testing.assert_allclose(there.xyz, 1.7 * gaussians.xyz @ turn.T + shift, atol=1e-5)
@@ -62,7 +56,7 @@ def test_a_moved_scene_looks_the_same_to_a_moved_camera(degree: int) -> None:
 
 @pytest.mark.parametrize("axes", [(1, -1, -1), (-1, 1, -1), (-1, -1, 1), (1, 1, 1)])
 def test_turned_axes_are_a_rotation_by_half_a_turn(axes: tuple[int, int, int]) -> None:
-    gaussians, turn, eye = some(50, 4), np.diag(axes).astype(float), np.array([5.0, 4.0, -3.0])
+    gaussians, turn, eye = random_splats(50, 4), np.diag(axes).astype(float), np.array([5.0, 4.0, -3.0])
     there = with_axes_turned(gaussians, axes)
     np.testing.assert_array_equal(there.xyz, gaussians.xyz @ turn.astype(np.float32))
     np.testing.assert_allclose(seen_from(there, turn @ eye), seen_from(gaussians, eye), atol=1e-5)
@@ -94,7 +88,7 @@ def test_rotations_of_bands_are_orthogonal_and_compose() -> None:
     ],
 )
 def test_transforms_are_read(text: str, point: tuple, expected: tuple) -> None:
-    gaussians = some(1)
+    gaussians = random_splats(1, 3)
     gaussians.xyz[0] = point
     np.testing.assert_allclose(transformed(gaussians, parse_transform(text)).xyz[0], expected, atol=1e-6)
 
@@ -115,11 +109,11 @@ def test_transforms_are_read(text: str, point: tuple, expected: tuple) -> None:
 )
 def test_transforms_that_cannot_be_are_refused(text: str, message: str) -> None:
     with pytest.raises(SplatError, match=message):
-        transformed(some(1), parse_transform(text))
+        transformed(random_splats(1, 3), parse_transform(text))
 
 
 def test_the_centre_is_not_moved_by_a_few_far_gaussians() -> None:
-    gaussians = some(1001)
+    gaussians = random_splats(1001, 3)
     gaussians.xyz[:400] = 1e4
     np.testing.assert_allclose(middle(centred(gaussians)), 0, atol=1e-3)
     np.testing.assert_allclose(centred(gaussians).xyz[500:], gaussians.xyz[500:] - middle(gaussians), atol=1e-3)
@@ -129,7 +123,7 @@ def test_the_centre_is_not_moved_by_a_few_far_gaussians() -> None:
 
 
 def test_a_crop_keeps_the_centres_in_the_box() -> None:
-    gaussians = some(500)
+    gaussians = random_splats(500, 3)
     low, high = np.array([-1.0, -0.5, 0.0]), np.array([1.0, 0.5, 2.0])
     found = cropped(gaussians, low, high)
     inside = ((gaussians.xyz >= low) & (gaussians.xyz <= high)).all(axis=1)
@@ -143,7 +137,7 @@ def test_a_crop_keeps_the_centres_in_the_box() -> None:
 def floaters() -> tuple[GaussianArrays, dict[str, int]]:
     """A surface of 2000 Gaussians, with some of each kind of floater at the end."""
     random = np.random.default_rng(5)
-    gaussians = some(2000, 1)
+    gaussians = random_splats(2000, 1)
     gaussians.xyz[:, :2], gaussians.xyz[:, 2] = random.uniform(-1, 1, (2000, 2)), 0
     gaussians.scaling[:], gaussians.opacity[:] = math.log(0.02), 2.0
     gaussians.opacity[-7:] = -8.0
@@ -170,14 +164,14 @@ def test_rules_can_be_changed() -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 31, 33])
 def test_few_gaussians_can_be_cleaned(number: int) -> None:
-    gaussians = some(number)
+    gaussians = random_splats(number, 3)
     gaussians.xyz[:] *= 1000
     gaussians.opacity[:] = 1
     assert len(cleaned(gaussians)[0]) + sum(cleaned(gaussians)[1].values()) == number
 
 
 def test_merging_keeps_every_gaussian_and_the_highest_degree() -> None:
-    first, second = some(10, 1), some(20, 3, seed=1)
+    first, second = random_splats(10, 1), random_splats(20, 3, seed=1)
     both = joined([first, second])
     assert (len(both), both.sh_degree) == (30, 3)
     np.testing.assert_array_equal(both.features_rest[:10, :3], first.features_rest)
@@ -186,7 +180,7 @@ def test_merging_keeps_every_gaussian_and_the_highest_degree() -> None:
 
 
 def test_degrees_are_cut_and_filled() -> None:
-    gaussians = some(5, 2)
+    gaussians = random_splats(5, 2)
     np.testing.assert_array_equal(with_sh_degree(gaussians, 1).features_rest, gaussians.features_rest[:, :3])
     assert with_sh_degree(gaussians, 4).features_rest.shape == (5, 24, 3)
     with pytest.raises(SplatError, match="SH degree 5 is not supported"):

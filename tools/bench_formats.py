@@ -17,11 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gaussian_splatting.io.formats import read_splats, write_splats
-from gaussian_splatting.io.ply_gaussians import GaussianArrays
-from gaussian_splatting.io.quantised import with_sh_degree
+from gaussian_splatting.io.gaussian_arrays import FIELDS, GaussianArrays, with_sh_degree
 
 NAMES = ("a.ply", "a.compressed.ply", "a.splat", "a.spz", "a.sog", "a.glb")
-FIELDS = ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation")
 
 
 class Times(NamedTuple):

@@ -177,7 +177,7 @@ def measured(model, held_out, scale: float) -> Figures:
     """The figures of a model on the held-out views, whose depth maps hold `scale` / depth."""
     import torch
 
-    from gaussian_splatting.runs.training import picture_psnr
+    from gaussian_splatting.runs.results import picture_psnr
 
     qualities, errors = [], []
     with torch.no_grad():

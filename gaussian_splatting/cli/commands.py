@@ -1,28 +1,19 @@
-"""What every command shares: how it starts, how it speaks, and how it fails."""
+"""What every command shares: how it starts, on which device and threads it runs, and how it fails."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import io
-import logging
-import os
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
 
 from gaussian_splatting import environment
+from gaussian_splatting.cli.messages import complain, log, plain_messages, silenced, silenced_warnings, tolerant_streams
 from gaussian_splatting.cli.strict_flags import parse_strictly
 from gaussian_splatting.errors import BackendError, SplatError
 from gaussian_splatting.rasterizer import BACKENDS, resolve_backend
 
-if TYPE_CHECKING:
-    from gaussian_splatting.runs.folder import RunFolder
-
 REFUSED, INTERRUPTED = 2, 130
-
-log = logging.getLogger("gaussian_splatting")
 
 
 def add_common_flags(parser: argparse.ArgumentParser, *, device: bool = True) -> None:
@@ -55,13 +46,13 @@ def run_command(
     `main` keeps its status. An exception that is no `SplatError` is our mistake and keeps its traceback.
     """
     follows = environment.place().follows
-    with _tolerant_streams():
+    with tolerant_streams():
         try:
-            with _silenced() if follows else contextlib.nullcontext():
+            with silenced() if follows else contextlib.nullcontext():
                 arguments = parse_strictly(parser, argv)
         except SystemExit as stop:
             return _status(stop)
-        with _silenced_warnings() if follows else _plain_messages():
+        with silenced_warnings() if follows else plain_messages():
             return _guarded(main, arguments)
 
 
@@ -73,7 +64,7 @@ def _guarded(main: Callable[[argparse.Namespace], None], arguments: argparse.Nam
         main(arguments)
     except KeyboardInterrupt:
         if not environment.place().follows:
-            _complain("interrupted")
+            complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         return 0
@@ -83,7 +74,7 @@ def _guarded(main: Callable[[argparse.Namespace], None], arguments: argparse.Nam
         reason = explained(error)
         if reason is None or getattr(arguments, "debug", False):
             raise
-        _complain(f"error: {reason}")
+        complain(f"error: {reason}")
         return REFUSED
     return 0
 
@@ -173,106 +164,10 @@ def _present_device(wanted: str) -> str:
     return wanted
 
 
-def new_run_folder(destination: str | os.PathLike[str], *, overwrite: bool = False) -> RunFolder:
-    """A folder for a new run, proven writable. A run that is there is refused, or moved aside on `overwrite`."""
-    from gaussian_splatting.runs.folder import start_run_folder
-
-    return start_run_folder(destination, overwrite=overwrite)
-
-
 def say(text: str = "") -> None:
     """Print a line of the command's result to stdout; a reader that has gone away is no error."""
     with contextlib.suppress(OSError, ValueError):
         print(text, flush=True)
-
-
-class PlainHandler(logging.Handler):
-    """Writes log records as single lines to stderr, above a progress bar if there is one."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one record; a reader that has gone away is no error."""
-        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        _complain(prefix + record.getMessage())
-
-
-@contextlib.contextmanager
-def _plain_messages() -> Iterator[None]:
-    """Within, warnings and log records of the package are plain lines on stderr."""
-    handler, level = PlainHandler(), log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("default", UserWarning)
-            warnings.showwarning = _show_warning
-            yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """Within, nothing is printed: another process prints the same."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
-
-
-@contextlib.contextmanager
-def _silenced_warnings() -> Iterator[None]:
-    """Within, warnings and log records are dropped: another process prints the same."""
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: IO[str] | None = None,
-    line: str | None = None,
-) -> None:
-    _complain("warning: " + " ".join(str(message).split()))
-
-
-def _complain(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # stderr may be closed
-        bar: Any = sys.modules.get("tqdm")
-        if bar is not None:
-            bar.tqdm.write(text, file=sys.stderr)
-        else:
-            print(text, file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def _tolerant_streams() -> Iterator[None]:
-    """Within and after, a closed stdout (`| head`) neither kills the command nor complains when Python exits."""
-    _occupy_standard_descriptors()
-    try:
-        yield
-    finally:
-        try:
-            sys.stdout.flush()
-        except (OSError, ValueError, AttributeError):  # no reader, a full disk, closed, or none at all
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                # What is still buffered has no reader; without this, Python reports the failure once more at exit.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _occupy_standard_descriptors() -> None:
-    """Open what was closed of 0, 1 and 2: a result file with one of these numbers would receive error messages."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
 
 
 def _status(stop: SystemExit) -> int:
@@ -280,5 +175,5 @@ def _status(stop: SystemExit) -> int:
         return 0
     if isinstance(stop.code, int):
         return stop.code
-    _complain(str(stop.code))
+    complain(str(stop.code))
     return 1

@@ -17,6 +17,7 @@ from gaussian_splatting.dataset.extent import scene_extent_of
 from gaussian_splatting.dataset.load import with_arrays
 from gaussian_splatting.dataset.pictures import PictureLimits, PictureStore
 from gaussian_splatting.dataset.view import View
+from gaussian_splatting.geometry.arrays import float64_array
 from gaussian_splatting.io.storage import write_json
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class ViewDataset(CameraDataset):
 
 def getNerfppNorm(cameras: Iterable[Camera]) -> dict[str, Any]:
     """`translate` [3] moves the mean camera centre to the origin; `radius` is the scene extent around it."""
-    centers = np.stack([camera.camera_center.detach().double().cpu().numpy() for camera in cameras])
+    centers = np.stack([float64_array(camera.camera_center) for camera in cameras])
     return {"translate": -centers.mean(axis=0), "radius": scene_extent_of(centers)}
 
 

@@ -17,6 +17,7 @@ from gaussian_splatting.dataset.dataset import CameraDataset
 from gaussian_splatting.dataset.scenes import Scene, find_scene, open_scene, scene_points
 from gaussian_splatting.dataset.start_hull import outlooks, points_inside
 from gaussian_splatting.errors import SceneError
+from gaussian_splatting.geometry.arrays import float64_array
 from gaussian_splatting.io.ply import read_point_cloud
 from gaussian_splatting.io.ply_rows import PlyBody
 from gaussian_splatting.io.reader import Reader
@@ -116,7 +117,7 @@ def _start_at_random(model: Model, scene: Scene, count: int, seed: int, cameras:
         low, high = np.full(3, -SYNTHETIC_HALF_SIDE), np.full(3, SYNTHETIC_HALF_SIDE)
     else:
         geometry = [cameras.geometry(index) for index in range(len(cameras))]
-        low, high = random_box([(_numpy(camera.R), _numpy(camera.T)) for camera in geometry])
+        low, high = random_box([(float64_array(camera.R), float64_array(camera.T)) for camera in geometry])
     views = outlooks(cameras)
     points, said = points_inside(lambda random, num: random.uniform(low, high, (num, 3)), count, seed, views)
     corners = (np.array2string(corner, precision=3) for corner in (low, high))
@@ -155,7 +156,3 @@ def _start(model: Model, points: np.ndarray, colors: np.ndarray) -> Model:
 def _fractions(rgb: np.ndarray | None, count: int) -> np.ndarray:
     """Colours [M, 3] in [0, 1]; grey where there are none."""
     return np.full((count, 3), 0.5) if rgb is None else rgb / 255.0
-
-
-def _numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().double().cpu().numpy()

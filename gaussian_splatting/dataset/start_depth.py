@@ -11,6 +11,7 @@ import numpy as np
 from gaussian_splatting.camera import Camera
 from gaussian_splatting.dataset.dataset import CameraDataset
 from gaussian_splatting.errors import SceneError
+from gaussian_splatting.geometry.arrays import float64_array
 
 log = logging.getLogger("gaussian_splatting")
 FEWEST_MATCHES = 16
@@ -73,9 +74,9 @@ def fitted_line(camera: Camera, points: np.ndarray, seed: int) -> tuple[float, f
     too few agree, or when nearer would be farther.
     """
     depth, valid = _depth_and_valid(camera)
-    seen = points @ _numpy(camera.R).T + _numpy(camera.T)
+    seen = points @ float64_array(camera.R).T + float64_array(camera.T)
     seen = seen[seen[:, 2] > 1e-6]
-    pixels = seen @ _numpy(camera.K).T
+    pixels = seen @ float64_array(camera.K).T
     columns, rows = (np.floor(pixels[:, axis] / pixels[:, 2]).clip(-1, 1e9).astype(np.int64) for axis in (0, 1))
     inside = (columns >= 0) & (columns < depth.shape[1]) & (rows >= 0) & (rows < depth.shape[0])
     inside[inside] = valid[rows[inside], columns[inside]]
@@ -127,12 +128,12 @@ def _draw(
     if len(rows) > count:
         chosen = np.sort(random.choice(len(rows), count, replace=False))
         rows, columns = rows[chosen], columns[chosen]
-    K, z = _numpy(camera.K), 1 / inverse[rows, columns]
+    K, z = float64_array(camera.K), 1 / inverse[rows, columns]
     rays = np.stack([(columns + 0.5 - K[0, 2]) / K[0, 0], (rows + 0.5 - K[1, 2]) / K[1, 1], np.ones(len(z))], -1)
-    points = (rays * z[:, None] - _numpy(camera.T)) @ _numpy(camera.R)
+    points = (rays * z[:, None] - float64_array(camera.T)) @ float64_array(camera.R)
     if camera.ground_truth_image is None:
         return points, np.full(points.shape, 0.5)
-    return points, _numpy(camera.ground_truth_image)[:, rows, columns].T
+    return points, float64_array(camera.ground_truth_image)[:, rows, columns].T
 
 
 def _depth_and_valid(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
@@ -141,20 +142,13 @@ def _depth_and_valid(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     The image mask does not count: what it hides is trained on too, unless a mask mode is chosen.
     """
     assert camera.ground_truth_depth is not None
-    depth = _numpy(camera.ground_truth_depth)
+    depth = float64_array(camera.ground_truth_depth)
     valid = depth > 0
     for mask in (camera.ground_truth_depth_mask, camera.custom_data.get("coverage")):
         if mask is not None:
-            valid &= _numpy(mask) > 0.5
+            valid &= float64_array(mask) > 0.5
     return depth, valid
 
 
 def _positions(points: Points | None) -> np.ndarray:
     return np.zeros((0, 3)) if points is None else points[0]
-
-
-def _numpy(tensor: object) -> np.ndarray:
-    import torch
-
-    assert isinstance(tensor, torch.Tensor)
-    return tensor.detach().double().cpu().numpy()

@@ -10,6 +10,7 @@ import numpy as np
 from gaussian_splatting.camera import Camera
 from gaussian_splatting.dataset.dataset import CameraDataset
 from gaussian_splatting.errors import SceneError
+from gaussian_splatting.geometry.arrays import float64_array
 
 MOST_DRAWS = 50
 """Points are drawn at most this many times as often as they are asked for."""
@@ -53,11 +54,11 @@ def outlook(camera: Camera) -> Outlook:
 
     coverage, something = camera.custom_data.get("coverage"), None
     if coverage is not None:
-        mask = (_numpy(coverage) > 0).astype(np.uint8)
+        mask = (float64_array(coverage) > 0).astype(np.uint8)
         if mask.any() and not mask.all():
             something = cv2.dilate(mask, np.ones((3, 3), np.uint8)).astype(bool)
     size = (camera.image_width, camera.image_height)
-    return Outlook(_numpy(camera.K), _numpy(camera.R), _numpy(camera.T), size, something)
+    return Outlook(float64_array(camera.K), float64_array(camera.R), float64_array(camera.T), size, something)
 
 
 def require_seen(points: np.ndarray, cameras: CameraDataset) -> None:
@@ -112,10 +113,3 @@ def _with_coverage(cameras: CameraDataset, index: int) -> Camera:
     """The camera, with its picture where that has coverage: `alpha` is what such a view says."""
     geometry = cameras.geometry(index)
     return cameras[index] if "alpha" in geometry.custom_data else geometry
-
-
-def _numpy(tensor: object) -> np.ndarray:
-    import torch
-
-    assert isinstance(tensor, torch.Tensor)
-    return tensor.detach().double().cpu().numpy()

@@ -14,6 +14,7 @@ from gaussian_splatting.camera import Camera, identity_postprocess
 from gaussian_splatting.dataset.dataset import CameraDataset
 from gaussian_splatting.dataset.json_dataset import JSONCameraDataset
 from gaussian_splatting.errors import SceneError
+from gaussian_splatting.geometry.arrays import float64_array
 from gaussian_splatting.geometry.projection import getWorld2View
 from gaussian_splatting.geometry.rotations import normalize_quaternion, quaternion_to_matrix
 
@@ -141,7 +142,7 @@ class TrainableCameraDataset(CameraDataset):
     def json_entries(self) -> list[dict[str, Any]]:
         """The entries of `cameras.json` with the present poses, in float64, and with `exposure`."""
         rotations = quaternion_to_matrix(self.quaternions.detach().double()).cpu().numpy()
-        translations = self.Ts.detach().double().cpu().numpy()
+        translations = float64_array(self.Ts)
         entries = self.source.json_entries()
         for entry, R, T, exposure in zip(entries, rotations, translations, self.exposures.tolist(), strict=True):
             entry |= {"position": (-R.T @ T).tolist(), "rotation": R.T.tolist(), "exposure": exposure}

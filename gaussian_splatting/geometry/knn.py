@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gaussian_splatting.errors import SceneError
+from gaussian_splatting.geometry.arrays import float64_array
 
 MIN_SQUARED_DISTANCE = 1e-7
 NUM_NEIGHBOURS = 3
@@ -38,7 +39,7 @@ def mean_squared_neighbour_distance(points: Tensor) -> Tensor:
 def _query(points: Tensor) -> Tensor:
     from scipy.spatial import KDTree
 
-    coordinates = points.detach().cpu().double().numpy()
+    coordinates = float64_array(points)
     neighbours = min(NUM_NEIGHBOURS, len(points) - 1)
     # The nearest point is the point itself, or one at the same place: at distance zero either way.
     distances, _ = KDTree(coordinates).query(coordinates, k=neighbours + 1, workers=-1)

@@ -59,7 +59,7 @@ def getWorld2View(R: Tensor, t: Tensor) -> Tensor:
 
 
 def getWorld2View2(R: Tensor, t: Tensor, translate: Tensor | float = 0.0, scale: float = 1.0) -> Tensor:
-    """`getWorld2View` of the camera whose centre c was moved to (c + translate) * scale."""
+    """`getWorld2View` [4, 4] of the camera whose centre c, in world units, was moved to (c + translate) * scale."""
     centre = -R.transpose(-1, -2) @ t
     return getWorld2View(R, -R @ ((centre + translate) * scale))
 

@@ -56,7 +56,7 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
 
 
 def standardize_quaternion(quaternion: Tensor) -> Tensor:
-    """Of the two quaternions of a rotation, the one with w >= 0."""
+    """Of the two quaternions [..., 4] of a rotation, the one with w >= 0."""
     return torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
 
 
@@ -82,6 +82,12 @@ def strip_symmetric(matrix: Tensor) -> Tensor:
     """The upper triangle (xx, xy, xz, yy, yz, zz) [..., 6] of symmetric matrices [..., 3, 3]."""
     rows, columns = (0, 0, 0, 1, 1, 2), (0, 1, 2, 1, 2, 2)
     return matrix[..., rows, columns]
+
+
+def build_covariance_from_scaling_rotation(scaling: Tensor, scaling_modifier: float, rotation: Tensor) -> Tensor:
+    """Covariances R S S^T R^T as upper triangles [N, 6] (xx, xy, xz, yy, yz, zz)."""
+    factor = build_scaling_rotation(scaling_modifier * scaling, rotation)
+    return strip_symmetric(factor @ factor.transpose(1, 2))
 
 
 def _identity_like(quaternion: Tensor) -> Tensor:

@@ -83,12 +83,12 @@ def eval_sh(deg: int, sh: Tensor, dirs: Tensor) -> Tensor:
 
 
 def RGB2SH(rgb: Tensor) -> Tensor:
-    """The degree-0 coefficient that shows the colour `rgb`."""
+    """The degree-0 coefficients [..., 3] that show the colours `rgb` [..., 3] in [0, 1]."""
     return (rgb - 0.5) / C0
 
 
 def SH2RGB(sh: Tensor) -> Tensor:
-    """The colour that the degree-0 coefficient `sh` shows, before clamping."""
+    """The colours [..., 3] that the degree-0 coefficients `sh` [..., 3] show, before clamping to [0, 1]."""
     return sh * C0 + 0.5
 
 

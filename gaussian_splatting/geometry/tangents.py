@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gaussian_splatting.geometry.arrays import float64_array
 from gaussian_splatting.geometry.rotations import matrix_to_quaternion
 
 NUM_NEIGHBOURS = 12
@@ -34,7 +35,7 @@ def _covariances(points: Tensor) -> np.ndarray:
     """The covariance [N, 3, 3] of each point and its neighbours."""
     from scipy.spatial import KDTree
 
-    coordinates = points.detach().cpu().double().numpy()
+    coordinates = float64_array(points)
     _, neighbours = KDTree(coordinates).query(coordinates, k=min(NUM_NEIGHBOURS + 1, len(points)), workers=-1)
     around = coordinates[neighbours]  # [N, K, 3]
     around = around - around.mean(axis=1, keepdims=True)

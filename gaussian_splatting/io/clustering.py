@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussian_splatting.io.ply_gaussians import Floats
+from gaussian_splatting.io.gaussian_arrays import Floats
 from gaussian_splatting.io.quantised import Bytes
 
 _ROUNDS = 24
@@ -34,7 +34,7 @@ def code_book(values: Floats, size: int = 256) -> Floats:  # [size], ascending
 
 
 def nearest_in(book: Floats, values: Floats) -> Bytes:
-    """The index of the number of an ascending code book of at most 256 that is nearest to each value.
+    """The index of the number of an ascending code book of at most 256 that is nearest to each value [...].
 
     A table of equal bins knows the answer but for the few bins that hold the middle between two numbers.
     """

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import FormatError, SplatError
-from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays, without_unusable
+from gaussian_splatting.io.gaussian_arrays import NUM_REST, Floats, GaussianArrays, without_unusable
 from gaussian_splatting.io.ply_header import LONGEST_HEADER, PlyElement, PlyProperty, format_header, parse_header
 from gaussian_splatting.io.ply_rows import PlyBody
 from gaussian_splatting.io.quantised import (
-    NUM_REST,
+    HALF_ROOT,
     Bytes,
     colour_of,
     features_of,
@@ -48,7 +48,6 @@ _BOUNDS = tuple(
 _NUM_BOUNDS_WITHOUT_COLOUR = 12
 _LARGEST_BOUND = 20.0  # of logarithmic scales, as other writers clamp them
 _SH_RANGE = np.float32(8.0)
-_HALF_ROOT = np.float32(np.sqrt(0.5))
 
 
 def is_compressed(reader: Reader) -> bool:
@@ -158,7 +157,7 @@ def _decode_piece(chunks: NDArray, vertices: NDArray, sh: NDArray | None) -> Gau
             _decode_rest(sh, number),
             logit_of(colours[:, 3:]),
             _between(chunks, spread, _BOUNDS[6:12], _unpack(vertices["packed_scale"], (21, 11, 0), (11, 10, 11))),
-            join_quaternions(vertices["packed_rotation"] >> 30, (rotation - np.float32(0.5)) / _HALF_ROOT),
+            join_quaternions(vertices["packed_rotation"] >> 30, (rotation - np.float32(0.5)) / HALF_ROOT),
         )
 
 
@@ -204,7 +203,7 @@ def _encode(gaussians: GaussianArrays) -> tuple[Floats, NDArray[np.uint32], Byte
     words = np.stack(
         (
             _pack(positions[2], (21, 11, 0), (11, 10, 11)),
-            _pack(others * _HALF_ROOT + np.float32(0.5), (20, 10, 0), (10, 10, 10)) | (largest << 30).astype(np.uint32),
+            _pack(others * HALF_ROOT + np.float32(0.5), (20, 10, 0), (10, 10, 10)) | (largest << 30).astype(np.uint32),
             _pack(scales[2], (21, 11, 0), (11, 10, 11)),
             _pack(rgba, (24, 16, 8, 0), (8, 8, 8, 8)),
         ),

@@ -11,15 +11,17 @@ import numpy as np
 
 from gaussian_splatting.errors import FormatError, SplatError
 from gaussian_splatting.io.compressed_ply import is_compressed, parse_compressed_ply, write_compressed_ply
+from gaussian_splatting.io.gaussian_arrays import FIELDS, GaussianArrays, without_unusable
 from gaussian_splatting.io.gltf import parse_glb, write_glb
 from gaussian_splatting.io.ksplat import parse_ksplat
-from gaussian_splatting.io.ply_gaussians import GaussianArrays, parse_gaussians, write_gaussians
+from gaussian_splatting.io.ply_gaussians import parse_gaussians, write_gaussians
 from gaussian_splatting.io.reader import Reader
 from gaussian_splatting.io.sog import read_sog
 from gaussian_splatting.io.sog_writer import write_sog
 from gaussian_splatting.io.splat import parse_splat, write_splat
 from gaussian_splatting.io.splat_file import SplatFile
-from gaussian_splatting.io.spz import parse_spz, write_spz
+from gaussian_splatting.io.spz import parse_spz
+from gaussian_splatting.io.spz_writer import write_spz
 
 __all__ = ["FORMATS", "SplatFile", "SplatFormat", "format_of", "read_splats", "write_splats"]
 
@@ -88,14 +90,12 @@ def _read_ply(path: PathLike, strict: bool) -> SplatFile:
 def _read_checkpoint(path: PathLike, strict: bool) -> SplatFile:
     """The Gaussians of a checkpoint of a run."""
     from gaussian_splatting.io.checkpoint import read_checkpoint
-    from gaussian_splatting.io.ply_gaussians import without_unusable
 
     checkpoint = read_checkpoint(path)
-    names = ("xyz", "f_dc", "f_rest", "opacity", "scaling", "rotation")
-    missing = [name for name in names if f"parameter.{name}" not in checkpoint.tensors]
+    missing = [name for name in FIELDS if f"parameter.{name}" not in checkpoint.tensors]
     if missing:
         raise FormatError(f"{os.fspath(path)}: the checkpoint holds no Gaussians: parameter.{missing[0]} is missing")
-    arrays = (np.asarray(checkpoint.tensors[f"parameter.{name}"].float().numpy()) for name in names)
+    arrays = (np.asarray(checkpoint.tensors[f"parameter.{name}"].float().numpy()) for name in FIELDS)
     gaussians = GaussianArrays(*arrays)
     settings = checkpoint.description.get("settings")
     said = settings.get("antialiased") if isinstance(settings, dict) else None

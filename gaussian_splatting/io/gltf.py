@@ -15,13 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import FormatError, SplatError
-from gaussian_splatting.io.gltf_accessors import GltfFile
-from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays, without_unusable
-from gaussian_splatting.io.quantised import (
+from gaussian_splatting.io.gaussian_arrays import (
+    LARGEST_LOG_SCALE,
     NUM_REST,
+    Floats,
+    GaussianArrays,
+    joined,
+    without_unusable,
+)
+from gaussian_splatting.io.gltf_accessors import GltfFile
+from gaussian_splatting.io.quantised import (
     colour_of,
     gaussians_from,
-    joined,
     logit_of,
     opacity_of,
     require_finite,
@@ -43,7 +48,6 @@ _HEADER, _CHUNK = struct.Struct("<4sII"), struct.Struct("<II")
 _LARGEST_JSON = 16 << 20
 _LEFT_UP_FORWARD = (-1, -1, 1)
 _POINTS, _ARRAY_BUFFER, _FLOAT, _UNSIGNED_BYTE = 0, 34962, 5126, 5121
-_LARGEST_LOG_SCALE = 88.0
 
 
 def parse_glb(reader: Reader, *, strict: bool = False) -> SplatFile:
@@ -155,7 +159,7 @@ def _attributes(gaussians: GaussianArrays) -> dict[str, NDArray]:
         "POSITION": gaussians.xyz,
         "COLOR_0": to_steps(colour, 255).astype(np.uint8),
         f"{EXTENSION}:ROTATION": np.roll(unit_quaternions(gaussians.rotation), -1, axis=1),
-        f"{EXTENSION}:SCALE": np.exp(np.minimum(gaussians.scaling, _LARGEST_LOG_SCALE)),
+        f"{EXTENSION}:SCALE": np.exp(np.minimum(gaussians.scaling, LARGEST_LOG_SCALE)),
         f"{EXTENSION}:OPACITY": opacity_of(gaussians.opacity),
         f"{EXTENSION}:SH_DEGREE_0_COEF_0": gaussians.features_dc[:, 0],
     }

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import FormatError
-from gaussian_splatting.io.ply_gaussians import Floats
+from gaussian_splatting.io.gaussian_arrays import Floats
 
 Placement = tuple[NDArray[np.float64], float, NDArray[np.float64]]
 """A rotation matrix, a scale and a translation."""

@@ -9,8 +9,10 @@ from typing import BinaryIO
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.io.reader import Reader
 
+GZIP = 31
+"""zlib's word for 32 KiB windows with a gzip header, which holds no time: the same bytes every time."""
+
 _PIECE = 1 << 20
-_GZIP = 31  # zlib's word for 32 KiB windows with a gzip header
 _LEAST_WINDOW = 8 << 20  # the window of zstd's strongest ordinary level
 
 
@@ -20,7 +22,7 @@ class Gunzip:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._start = reader.offset
-        self._state = zlib.decompressobj(_GZIP)
+        self._state = zlib.decompressobj(GZIP)
         self._pending = reader.take(reader.left, "gzip data")
 
     def take(self, size: int) -> bytes:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussian_splatting.io.ply_gaussians import Floats, without_unusable
-from gaussian_splatting.io.quantised import NUM_REST, features_of, gaussians_from, logit_of, unit_quaternions
+from gaussian_splatting.io.gaussian_arrays import NUM_REST, Floats, without_unusable
+from gaussian_splatting.io.quantised import features_of, gaussians_from, logit_of, unit_quaternions
 from gaussian_splatting.io.reader import Reader
 from gaussian_splatting.io.splat import log_scale
 from gaussian_splatting.io.splat_file import SplatFile

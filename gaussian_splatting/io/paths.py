@@ -1,4 +1,4 @@
-"""Names that come out of data files, turned into paths that cannot leave their folder."""
+"""Paths: names out of data files that cannot leave their folder, what a folder holds, and what a path leads to."""
 
 from __future__ import annotations
 
@@ -79,6 +79,14 @@ def _refuse_special_file(root: str | os.PathLike[str], name: str, path: Path) ->
         return
     if not stat.S_ISREG(mode):
         raise _refusal(root, name, f"it is {kind_of_file(mode)}, not a regular file", "put the file itself there")
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """What a folder holds, in no order; nothing where it is not there or cannot be read."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def kind_of_file(mode: int) -> str:

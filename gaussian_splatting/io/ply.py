@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.io.ply_gaussians import GaussianArrays, parse_gaussians, read_gaussians, write_gaussians
+from gaussian_splatting.io.gaussian_arrays import GaussianArrays
+from gaussian_splatting.io.ply_gaussians import parse_gaussians, read_gaussians, write_gaussians
 from gaussian_splatting.io.ply_header import PlyElement, PlyProperty, format_header
 from gaussian_splatting.io.ply_points import parse_point_cloud, read_point_cloud, write_point_cloud
 from gaussian_splatting.io.ply_rows import PlyBody

@@ -2,81 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import warnings
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import FormatError, SplatError
+from gaussian_splatting.io.gaussian_arrays import NUM_REST, GaussianArrays, without_unusable
 from gaussian_splatting.io.ply_header import PlyElement, PlyProperty, format_header
 from gaussian_splatting.io.ply_rows import PlyBody
 from gaussian_splatting.io.reader import Reader
 from gaussian_splatting.io.storage import write_atomically
 
-Floats = NDArray[np.float32]
-
-# The number of `f_rest` properties of each SH degree: 3 channels of (degree + 1)² - 1 coefficients.
-_REST_COUNTS = {3 * ((degree + 1) ** 2 - 1): degree for degree in range(5)}
 _POSITION = ("x", "y", "z")
 _NORMAL = ("nx", "ny", "nz")
 _BASE_COLOUR = ("f_dc_0", "f_dc_1", "f_dc_2")
 _SCALE = ("scale_0", "scale_1", "scale_2")
 _ROTATION = ("rot_0", "rot_1", "rot_2", "rot_3")
 _REQUIRED = (*_POSITION, *_BASE_COLOUR, "opacity", *_SCALE, *_ROTATION)
-_LARGEST_LOG_SCALE = 88.0  # exp(89) is not a float32
 _WRITE_ROWS = 8192
-
-
-@dataclass(frozen=True, eq=False)
-class GaussianArrays:
-    """The raw parameters of N Gaussians, as they are stored; K is (sh_degree + 1)²."""
-
-    xyz: Floats  # [N, 3] means
-    features_dc: Floats  # [N, 1, 3] SH coefficient 0
-    features_rest: Floats  # [N, K-1, 3] the other SH coefficients
-    opacity: Floats  # [N, 1] logits
-    scaling: Floats  # [N, 3] logarithms
-    rotation: Floats  # [N, 4] quaternions wxyz, of any length
-
-    def __post_init__(self) -> None:
-        number, num_rest = len(self.xyz), self.features_rest.shape[1] if self.features_rest.ndim == 3 else -1
-        shapes = {
-            "xyz": (number, 3),
-            "features_dc": (number, 1, 3),
-            "features_rest": (number, num_rest, 3),
-            "opacity": (number, 1),
-            "scaling": (number, 3),
-            "rotation": (number, 4),
-        }
-        for name, shape in shapes.items():
-            if getattr(self, name).shape != shape:
-                raise SplatError(f"Gaussians: {name} has shape {getattr(self, name).shape}, expected {shape}")
-        if 3 * num_rest not in _REST_COUNTS:
-            raise SplatError(f"Gaussians: features_rest has {num_rest} coefficients, expected 0, 3, 8, 15 or 24")
-
-    def __len__(self) -> int:
-        return len(self.xyz)
-
-    @property
-    def sh_degree(self) -> int:
-        """The degree of the spherical harmonics, 0 to 4."""
-        return _REST_COUNTS[3 * self.features_rest.shape[1]]
-
-    def select(self, rows: NDArray | slice) -> GaussianArrays:
-        """Some of the Gaussians, by a mask or by indices."""
-        return GaussianArrays(
-            self.xyz[rows],
-            self.features_dc[rows],
-            self.features_rest[rows],
-            self.opacity[rows],
-            self.scaling[rows],
-            self.rotation[rows],
-        )
 
 
 def read_gaussians(path: str | os.PathLike[str], *, strict: bool = False) -> GaussianArrays:
@@ -205,7 +151,7 @@ def _check_properties(path: str | os.PathLike[str], element: PlyElement) -> int:
         cure = kind if set(_POSITION) <= names else "this is not a splat file"
         raise FormatError(f"{os.fspath(path)}: element 'vertex' lacks {', '.join(missing)}: {cure}")
     rest = sorted(int(name[7:]) for name in names if re.fullmatch(r"f_rest_(0|[1-9]\d{0,4})", name))
-    if len(rest) not in _REST_COUNTS:
+    if len(rest) not in [3 * number for number in NUM_REST]:
         raise FormatError(
             f"{os.fspath(path)}: f_rest has {len(rest)} properties, expected 0, 9, 24, 45 or 72 "
             "(SH degree 0, 1, 2, 3 or 4); export the file again"
@@ -214,47 +160,3 @@ def _check_properties(path: str | os.PathLike[str], element: PlyElement) -> int:
         absent = next(index for index in range(len(rest)) if index not in rest)
         raise FormatError(f"{os.fspath(path)}: f_rest_{absent} is missing between the others; export the file again")
     return len(rest)
-
-
-def without_unusable(gaussians: GaussianArrays, path: str | os.PathLike[str], strict: bool) -> GaussianArrays:
-    """The Gaussians without those that nobody can render, dropped with a warning, or refused when `strict`."""
-    faults = _faults(gaussians)
-    usable = ~np.logical_or.reduce(list(faults.values()))
-    num_dropped = len(gaussians) - int(usable.sum())
-    if num_dropped == 0:
-        return gaussians
-    causes = ", ".join(f"{int(rows.sum())} {what}" for what, rows in faults.items() if rows.any())
-    found = f"{os.fspath(path)}: {num_dropped} of {len(gaussians)} Gaussians cannot be rendered ({causes})"
-    if strict or num_dropped == len(gaussians):
-        raise FormatError(f"{found}; the run that made this file had diverged: use an earlier result")
-    warnings.warn(f"{found}; they were dropped", stacklevel=4)
-    return gaussians.select(usable)
-
-
-def _faults(gaussians: GaussianArrays) -> dict[str, NDArray[np.bool_]]:
-    """Which rows are unusable, by cause."""
-    arrays = {
-        "position": gaussians.xyz,
-        "colour": gaussians.features_dc,
-        "SH coefficient": gaussians.features_rest,
-        "opacity": gaussians.opacity,
-        "scale": gaussians.scaling,
-        "rotation": gaussians.rotation,
-    }
-    faults: dict[str, NDArray[np.bool_]] = {}
-    for name, values in arrays.items():
-        faults[f"with a {name} that is not finite"] = rows_not_finite(values)
-    with np.errstate(over="ignore", invalid="ignore"):
-        squared_length = np.einsum("ij,ij->i", gaussians.rotation, gaussians.rotation)
-        faults["with a rotation of length 0"] = squared_length == 0
-        faults["with a rotation too long for float32"] = np.isinf(squared_length)
-        faults["with a scale too large for float32"] = np.any(gaussians.scaling > _LARGEST_LOG_SCALE, axis=1)
-    return faults
-
-
-def rows_not_finite(values: Floats) -> NDArray[np.bool_]:  # [N, ...] -> [N]
-    """Rows that hold NaN or infinity."""
-    if np.isfinite(values).all():  # nearly always; reducing rows takes ten times as long
-        return np.zeros(len(values), np.bool_)
-    finite = np.isfinite(values.reshape(len(values), math.prod(values.shape[1:])))
-    return np.logical_not(np.logical_and.reduce(finite, axis=1))

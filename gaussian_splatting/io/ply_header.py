@@ -48,6 +48,11 @@ class PlyElement:
     properties: tuple[PlyProperty, ...]
 
     @property
+    def label(self) -> str:
+        """What messages call its rows."""
+        return f"rows of element {self.name!r}"
+
+    @property
     def scalars(self) -> tuple[PlyProperty, ...]:
         """The properties that are not lists."""
         return tuple(column for column in self.properties if column.length_type is None)

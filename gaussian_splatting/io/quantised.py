@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays, rows_not_finite
+from gaussian_splatting.io.gaussian_arrays import FIELDS, Floats, GaussianArrays, rows_not_finite
 
 Bytes = NDArray[np.uint8]
 
@@ -19,8 +19,8 @@ Reals = NDArray[np.floating]
 """Floats of either width, on their way to float32."""
 
 SH_C0 = np.float32(0.28209479177387814)
-NUM_REST = (0, 3, 8, 15, 24)
-"""The SH coefficients of each channel beyond the first, by degree."""
+HALF_ROOT = np.float32(np.sqrt(0.5))
+"""What the parts of a unit quaternion beside its largest reach."""
 
 # An opacity of exactly 0 or 1 has no finite logit; 8 bits cannot tell these from it.
 _LEAST_OPACITY = np.float32(1e-6)
@@ -29,7 +29,6 @@ _OTHERS = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
 _LEAST_LENGTH = 1e-30
 # Temporaries of this many Gaussians stay in the second-level cache: ten times as fast as those of a million.
 _PIECE = 4096
-_FIELDS = ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation")
 
 # The parity of each SH basis function in x, y and z, in the order of the coefficients: its sign when an axis is turned.
 _PARITY = (
@@ -58,27 +57,25 @@ def gaussians_by_piece(number: int, decode: Callable[[slice], GaussianArrays]) -
     for where in pieces_of(number):
         part = decode(where)
         if whole is None:
-            whole = GaussianArrays(
-                *(np.empty((number, *getattr(part, name).shape[1:]), np.float32) for name in _FIELDS)
-            )
-        for name in _FIELDS:
+            whole = GaussianArrays(*(np.empty((number, *getattr(part, name).shape[1:]), np.float32) for name in FIELDS))
+        for name in FIELDS:
             getattr(whole, name)[where] = getattr(part, name)
     assert whole is not None
     return whole
 
 
 def colour_of(features_dc: Reals) -> Floats:
-    """The colour that SH coefficient 0 shows, where 0 to 1 is the range of a screen."""
+    """The colours [..., 3] that SH coefficients 0 [..., 3] show, where 0 to 1 is the range of a screen."""
     return (features_dc * SH_C0 + np.float32(0.5)).astype(np.float32, copy=False)
 
 
 def features_of(colour: Reals) -> Floats:
-    """SH coefficient 0 that shows a colour."""
+    """The SH coefficients 0 [..., 3] that show colours [..., 3]."""
     return ((colour - np.float32(0.5)) / SH_C0).astype(np.float32, copy=False)
 
 
 def opacity_of(logits: Reals) -> Floats:
-    """Opacities of 0 to 1."""
+    """The opacities [...], 0 to 1, of logits [...]."""
     with np.errstate(over="ignore"):  # exp(89) is infinite, and its opacity 0
         return (1 / (1 + np.exp(-logits))).astype(np.float32, copy=False)
 
@@ -139,25 +136,6 @@ def with_axes_turned(gaussians: GaussianArrays, axes: tuple[int, int, int]) -> G
     )
 
 
-def with_sh_degree(gaussians: GaussianArrays, degree: int) -> GaussianArrays:
-    """The Gaussians with the spherical harmonics of another degree: cut, or filled with zeros."""
-    if not 0 <= degree < len(NUM_REST):
-        raise SplatError(f"SH degree {degree} is not supported; use 0 to {len(NUM_REST) - 1}")
-    wanted, present = NUM_REST[degree], gaussians.features_rest.shape[1]
-    rest = np.zeros((len(gaussians), wanted, 3), np.float32)
-    rest[:, :present] = gaussians.features_rest[:, :wanted]
-    return GaussianArrays(
-        gaussians.xyz, gaussians.features_dc, rest, gaussians.opacity, gaussians.scaling, gaussians.rotation
-    )
-
-
-def joined(parts: list[GaussianArrays]) -> GaussianArrays:
-    """All the Gaussians, with the highest SH degree among them."""
-    degree = max(part.sh_degree for part in parts)
-    alike = [with_sh_degree(part, degree) for part in parts]
-    return GaussianArrays(*(np.concatenate([getattr(part, name) for part in alike]) for name in _FIELDS))
-
-
 def spatial_order(xyz: Floats) -> NDArray[np.intp]:  # [N, 3] -> [N]
     """The order along a Z curve (Morton 1966), in which neighbours in space are neighbours in the file."""
     low, high = xyz.min(axis=0), xyz.max(axis=0)
@@ -174,7 +152,7 @@ def require_finite(path: str | os.PathLike[str], gaussians: GaussianArrays) -> N
     """Refuses to write Gaussians that hold NaN or infinity, or none at all."""
     if len(gaussians) == 0:
         raise SplatError(f"{os.fspath(path)}: not written: there are no Gaussians")
-    for name in _FIELDS:
+    for name in FIELDS:
         faulty = rows_not_finite(getattr(gaussians, name))
         if faulty.any():
             row = int(faulty.argmax())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays
+from gaussian_splatting.io.gaussian_arrays import Floats, GaussianArrays
 from gaussian_splatting.io.quantised import gaussians_from, unit_quaternions
 
 _MOST_DEGREE = 4

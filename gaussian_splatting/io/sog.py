@@ -9,18 +9,17 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import FormatError, SplatError
+from gaussian_splatting.io.gaussian_arrays import NUM_REST, Floats, GaussianArrays, without_unusable
 from gaussian_splatting.io.paths import inside
-from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays, without_unusable
-from gaussian_splatting.io.quantised import NUM_REST, Bytes, gaussians_from, join_quaternions, logit_of
+from gaussian_splatting.io.quantised import Bytes, gaussians_from, join_quaternions, logit_of
 from gaussian_splatting.io.reader import Content, Reader, read_content
+from gaussian_splatting.io.sog_meta import Meta
 from gaussian_splatting.io.splat_file import SplatFile
 from gaussian_splatting.io.tensor_file import parse_json
 from gaussian_splatting.io.zip_bundle import ZipBundle
@@ -28,18 +27,19 @@ from gaussian_splatting.io.zip_bundle import ZipBundle
 META = "meta.json"
 PALETTE_WIDTH = 64
 """Palette entries in each row of the picture of the SH palette."""
+LARGEST_PALETTE = 1 << 16
+SMALLEST_TAG = 252
+"""The last byte of a rotation whose first part is the largest; 253 to 255 stand for the others."""
+ROOT_TWO = np.float32(np.sqrt(2))
 
 Loader = Callable[[str], Content]
 
 _LARGEST_META = 2 << 20
-_LARGEST_PALETTE = 1 << 16
 # Pixels beyond the last Gaussian: writers round the sides up to multiples of 4.
 _SPARE_PIXELS = 4096
 # Real pictures take about 12 bytes for each Gaussian; this bounds what a picture of one colour can claim.
 _GAUSSIANS_PER_BYTE, _GAUSSIANS_FOR_FREE = 64, 1 << 16
 _PALETTE_WIDTHS = tuple(PALETTE_WIDTH * count for count in NUM_REST[1:4])
-_SMALL_TAGS = 252
-_ROOT_TWO = np.float32(np.sqrt(2))
 
 
 def read_sog(path: str | os.PathLike[str], *, strict: bool = False) -> SplatFile:
@@ -74,62 +74,6 @@ def _read_beside(path: Path, name: str) -> Content:
         raise FormatError(f"{path}: names a file that cannot be read: {error}") from error
 
 
-@dataclass(frozen=True)
-class Meta:
-    """A value of `meta.json` and its place; what does not fit is a `FormatError` that names the place."""
-
-    value: Any
-    place: str
-    path: str | os.PathLike[str]
-
-    def has(self, key: str) -> bool:
-        """Whether this is an object with that key."""
-        return isinstance(self.value, dict) and self.value.get(key) is not None
-
-    def __getitem__(self, key: str) -> Meta:
-        if not self.has(key):
-            raise self.fault(f"an object with {key!r}")
-        return Meta(self.value[key], f"{self.place}: {key}", self.path)
-
-    def integer(self, least: int, largest: int) -> int:
-        """A whole number within limits."""
-        if type(self.value) is not int or not least <= self.value <= largest:
-            raise self.fault(f"a whole number from {least} to {largest}")
-        return self.value
-
-    def flag(self) -> bool:
-        """True or false."""
-        if not isinstance(self.value, bool):
-            raise self.fault("true or false")
-        return self.value
-
-    def numbers(self, count: int) -> Floats:
-        """That many numbers; a single number counts as one."""
-        values = self.value if isinstance(self.value, list) else [self.value]
-        if len(values) != count or not all(type(value) in (int, float) for value in values):
-            raise self.fault(f"{count} numbers")
-        with np.errstate(over="ignore"):
-            return np.array(values, np.float64).astype(np.float32)
-
-    def files(self, count: int) -> list[str]:
-        """That many names of files."""
-        names = self["files"]
-        if not isinstance(names.value, list) or len(names.value) != count:
-            raise names.fault(f"{count} names of files")
-        if not all(isinstance(name, str) for name in names.value):
-            raise names.fault("names of files")
-        return names.value
-
-    def fault(self, wanted: str) -> FormatError:
-        """The error to raise about this value."""
-        found = str(self.value)
-        shown = found if len(found) <= 80 else found[:80] + "…"
-        return FormatError(
-            f"{os.fspath(self.path)}: {self.place}: expected {wanted}, found {shown}; "
-            "the file is damaged or of another format: copy or export it again"
-        )
-
-
 class _Pictures:
     """Decodes pictures, none larger than the Gaussians it is for."""
 
@@ -149,7 +93,7 @@ class _Pictures:
 
     def palette(self, name: str) -> Bytes:  # [64 H, K-1, 3]
         """The entries of an SH palette, 64 in each row of the picture."""
-        highest = _LARGEST_PALETTE // PALETTE_WIDTH
+        highest = LARGEST_PALETTE // PALETTE_WIDTH
         wanted = f"a picture {', '.join(map(str, _PALETTE_WIDTHS))} wide and at most {highest} high"
         picture = self._decode(
             name, bytes(self._load(name)), lambda size: size[0] in _PALETTE_WIDTHS and size[1] <= highest, wanted
@@ -233,8 +177,8 @@ def _positions(meta: Meta, pictures: _Pictures, number: int) -> Floats:
 
 def _rotations(stored: Bytes) -> Floats:
     """The last byte says which part is the largest; any other value stands for no rotation."""
-    tags = stored[:, 3].astype(np.intp) - _SMALL_TAGS
-    others = (stored[:, :3] / np.float32(255) * 2 - 1) / _ROOT_TWO
+    tags = stored[:, 3].astype(np.intp) - SMALLEST_TAG
+    others = (stored[:, :3] / np.float32(255) * 2 - 1) / ROOT_TWO
     rotation = join_quaternions(np.maximum(tags, 0), others)
     rotation[tags < 0] = (1, 0, 0, 0)
     return rotation
@@ -242,7 +186,7 @@ def _rotations(stored: Bytes) -> Floats:
 
 def _rest(meta: Meta, pictures: _Pictures, number: int) -> Floats:
     bands = meta["bands"].integer(1, 3)
-    count = meta["count"].integer(1, _LARGEST_PALETTE)
+    count = meta["count"].integer(1, LARGEST_PALETTE)
     centroids, labels = meta.files(2)
     entries = pictures.palette(centroids)
     if entries.shape[1] != NUM_REST[bands] or len(entries) < count:

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.io.clustering import code_book, nearest_in, palette
-from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays
+from gaussian_splatting.io.gaussian_arrays import NUM_REST, Floats, GaussianArrays, with_sh_degree
 from gaussian_splatting.io.quantised import (
-    NUM_REST,
     Bytes,
     opacity_of,
     require_finite,
@@ -24,16 +23,12 @@ from gaussian_splatting.io.quantised import (
     split_quaternions,
     to_steps,
     unit_quaternions,
-    with_sh_degree,
 )
-from gaussian_splatting.io.sog import META, PALETTE_WIDTH
+from gaussian_splatting.io.sog import LARGEST_PALETTE, META, PALETTE_WIDTH, ROOT_TWO, SMALLEST_TAG
 from gaussian_splatting.io.storage import write_atomically
 from gaussian_splatting.io.zip_bundle import write_zip
 
 _GENERATOR = "gaussian_splatting"
-_LARGEST_PALETTE = 1 << 16
-_SMALLEST_TAG = 252
-_ROOT_TWO = np.float32(np.sqrt(2))
 # Stronger settings of WebP take several times as long for less than a hundredth of the size.
 _EFFORT, _METHOD = 20, 1
 
@@ -101,15 +96,15 @@ def _positions(xyz: Floats) -> tuple[list[float], list[float], Bytes, Bytes]:
 
 def _rotations(rotation: Floats) -> Bytes:
     largest, others = split_quaternions(unit_quaternions(rotation))
-    stored = to_steps(others * _ROOT_TWO / 2 + np.float32(0.5), 255).astype(np.uint8)
-    return np.concatenate((stored, (largest + _SMALLEST_TAG).astype(np.uint8)[:, None]), axis=1)
+    stored = to_steps(others * ROOT_TWO / 2 + np.float32(0.5), 255).astype(np.uint8)
+    return np.concatenate((stored, (largest + SMALLEST_TAG).astype(np.uint8)[:, None]), axis=1)
 
 
 def _harmonics(features_rest: Floats, size: int | None) -> tuple[dict[str, Any], Bytes, Bytes]:
     """The entry of `meta.json`, the picture of the palette, and the labels [N, 3]."""
     number, num_rest, _ = features_rest.shape
     largest = 1 << int(math.log2(number))
-    size = min(size or largest, largest, _LARGEST_PALETTE)
+    size = min(size or largest, largest, LARGEST_PALETTE)
     entries, labels = palette(features_rest.reshape(number, -1), size)
     book = code_book(entries)
     picture = np.zeros((-(-size // PALETTE_WIDTH) * PALETTE_WIDTH, num_rest, 3), np.uint8)

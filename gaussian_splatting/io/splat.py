@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussian_splatting.errors import FormatError
-from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays, without_unusable
+from gaussian_splatting.io.gaussian_arrays import (
+    LARGEST_LOG_SCALE,
+    Floats,
+    GaussianArrays,
+    with_sh_degree,
+    without_unusable,
+)
 from gaussian_splatting.io.quantised import (
     colour_of,
     features_of,
@@ -21,7 +27,6 @@ from gaussian_splatting.io.quantised import (
     require_finite,
     to_steps,
     unit_quaternions,
-    with_sh_degree,
 )
 from gaussian_splatting.io.reader import Reader
 from gaussian_splatting.io.splat_file import SplatFile
@@ -31,7 +36,6 @@ ROW = np.dtype([("xyz", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("rot
 """One Gaussian."""
 
 _SMALLEST_SCALE = np.float32(1e-30)  # a scale of 0 has no logarithm
-_LARGEST_LOG_SCALE = 88.0
 
 
 def parse_splat(reader: Reader, *, strict: bool = False) -> SplatFile:
@@ -59,16 +63,16 @@ def write_splat(path: str | os.PathLike[str], gaussians: GaussianArrays) -> None
 
 
 def visibility(gaussians: GaussianArrays) -> NDArray[np.float32]:
-    """How much of a picture each Gaussian can fill: its volume times its opacity."""
-    logarithm = np.clip(gaussians.scaling, -_LARGEST_LOG_SCALE / 3, _LARGEST_LOG_SCALE / 3).sum(axis=1)
-    return np.exp(np.minimum(logarithm, _LARGEST_LOG_SCALE)) * opacity_of(gaussians.opacity)[:, 0]
+    """How much of a picture each Gaussian can fill [N]: its volume times its opacity."""
+    logarithm = np.clip(gaussians.scaling, -LARGEST_LOG_SCALE / 3, LARGEST_LOG_SCALE / 3).sum(axis=1)
+    return np.exp(np.minimum(logarithm, LARGEST_LOG_SCALE)) * opacity_of(gaussians.opacity)[:, 0]
 
 
 def splat_rows(gaussians: GaussianArrays) -> NDArray:
-    """The rows of a `.splat` file, in the order of the Gaussians."""
+    """The rows [N] of a `.splat` file, of type `ROW`, in the order of the Gaussians."""
     rows = np.empty(len(gaussians), ROW)
     rows["xyz"] = gaussians.xyz
-    rows["scale"] = np.exp(np.minimum(gaussians.scaling, _LARGEST_LOG_SCALE))
+    rows["scale"] = np.exp(np.minimum(gaussians.scaling, LARGEST_LOG_SCALE))
     rows["rgba"][:, :3] = to_steps(colour_of(gaussians.features_dc[:, 0]), 255)
     rows["rgba"][:, 3:] = to_steps(opacity_of(gaussians.opacity), 255)
     rows["rotation"] = np.clip(np.rint(unit_quaternions(gaussians.rotation) * 128 + 128), 0, 255)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gaussian_splatting.io.ply_gaussians import GaussianArrays
+from gaussian_splatting.io.gaussian_arrays import GaussianArrays
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""`.spz` (Niantic): small integers, attribute by attribute, compressed with gzip (versions 1 to 3) or zstd (4).
+"""`.spz` (Niantic), reading: small integers, attribute by attribute, packed with gzip (versions 1 to 3) or zstd (4).
 
 The axes of the file are x right, y up, z back; those of PLY are x right, y down, z forward. Layout:
 https://github.com/nianticlabs/spz
@@ -9,53 +9,39 @@ from __future__ import annotations
 import os
 import struct
 import warnings
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gaussian_splatting.errors import FormatError, SplatError
+from gaussian_splatting.errors import FormatError
+from gaussian_splatting.io.gaussian_arrays import NUM_REST, Floats, GaussianArrays, without_unusable
 from gaussian_splatting.io.inflate import Gunzip, decompress_zstd
-from gaussian_splatting.io.ply_gaussians import Floats, GaussianArrays, without_unusable
 from gaussian_splatting.io.quantised import (
-    NUM_REST,
+    HALF_ROOT,
     Bytes,
     gaussians_by_piece,
     gaussians_from,
     join_quaternions,
     logit_of,
-    opacity_of,
-    pieces_of,
-    require_finite,
-    spatial_order,
-    split_quaternions,
-    to_steps,
-    unit_quaternions,
     with_axes_turned,
 )
 from gaussian_splatting.io.reader import Reader
 from gaussian_splatting.io.splat_file import SplatFile
-from gaussian_splatting.io.storage import write_atomically
 
 MAGIC = b"NGSP"
 _GZIP_MAGIC = b"\x1f\x8b"
-_HEADER = struct.Struct("<4sIIBBBB")
+HEADER = struct.Struct("<4sIIBBBB")
 _DIRECTORY_PLACE = struct.Struct("<I12x")
 _STREAM_SIZES = struct.Struct("<QQ")
 _LARGEST_EXTENSIONS = 64 << 10
 
-_ANTIALIASED, _EXTENDED = 1, 2
+ANTIALIASED, _EXTENDED = 1, 2
 _SH_RANGE, _ORBIT = 0xADBE0001, 0xADBE0002
 _KNOWN_EXTENSIONS = {_SH_RANGE: struct.Struct("<BBff"), _ORBIT: struct.Struct("<fff")}
 
-_RIGHT_UP_BACK = (1, -1, -1)
-_COLOUR_SCALE = np.float32(0.15)
-_SCALE_ZERO, _SCALE_STEPS = np.float32(-10), np.float32(16)
-_HALF_ROOT = np.float32(np.sqrt(0.5))
-_GZIP = 31  # zlib's word for 32 KiB windows with a gzip header, which holds no time: the same bytes every time
-_FRACTION, _MOST_FRACTION = 12, 20
-_LARGEST_FIXED = (1 << 23) - 1
+RIGHT_UP_BACK = (1, -1, -1)
+COLOUR_SCALE = np.float32(0.15)
+SCALE_ZERO, SCALE_STEPS = np.float32(-10), np.float32(16)
 
 
 @dataclass(frozen=True)
@@ -94,34 +80,7 @@ def parse_spz(reader: Reader, *, strict: bool = False) -> SplatFile:
         header, parts, extensions = _read_plain(reader)
     gaussians = _decode(header, parts, _sh_range(reader, extensions))
     usable = without_unusable(gaussians, reader.path, strict)
-    return SplatFile(usable, f"SPZ {header.version}", bool(header.flags & _ANTIALIASED))
-
-
-def write_spz(path: str | os.PathLike[str], gaussians: GaussianArrays, *, antialiased: bool = False) -> None:
-    """Writes `.spz` version 3, the Gaussians in spatial order.
-
-    Positions are fixed-point numbers with 12 bits after the point (more in small scenes), logarithmic scales steps of
-    1/16 from -10 to 5.94, and coefficients steps of 1/16 (degree 1) and 1/8, clamped to ±1: the usual losses of SPZ.
-    """
-    write_atomically(path, spz_bytes(path, gaussians, antialiased=antialiased))
-
-
-def spz_bytes(path: str | os.PathLike[str], gaussians: GaussianArrays, *, antialiased: bool = False) -> bytes:
-    """The content of the file that `write_spz` writes; `path` only names it in messages."""
-    require_finite(path, gaussians)
-    fraction = _fraction_for(path, gaussians.xyz)
-    order = spatial_order(gaussians.xyz)
-    pieces = [
-        _encode(with_axes_turned(gaussians.select(order[where]), _RIGHT_UP_BACK), fraction)
-        for where in pieces_of(len(gaussians))
-    ]
-    flags = _ANTIALIASED if antialiased else 0
-    header = _HEADER.pack(MAGIC, 3, len(gaussians), gaussians.sh_degree, fraction, flags, 0)
-    # Small integers hardly repeat but in runs: looking for runs alone takes a fifth of the time, for up to 5 % of size.
-    stream = zlib.compressobj(6, zlib.DEFLATED, _GZIP, 9, zlib.Z_RLE)
-    parts = [stream.compress(header)]
-    parts += [stream.compress(part.tobytes()) for attribute in zip(*pieces, strict=True) for part in attribute]
-    return b"".join([*parts, stream.flush()])
+    return SplatFile(usable, f"SPZ {header.version}", bool(header.flags & ANTIALIASED))
 
 
 # Containers
@@ -129,7 +88,7 @@ def spz_bytes(path: str | os.PathLike[str], gaussians: GaussianArrays, *, antial
 
 def _read_gzip(reader: Reader) -> tuple[_Header, dict[str, Bytes], bytes]:
     stream = Gunzip(reader)
-    header = _header(Reader(stream.take(_HEADER.size), reader.path), (1, 2, 3))
+    header = _header(Reader(stream.take(HEADER.size), reader.path), (1, 2, 3))
     size = sum(header.sizes().values())
     room = _LARGEST_EXTENSIONS if header.flags & _EXTENDED else 0
     content = stream.take(size + room)
@@ -173,7 +132,7 @@ def _bytes_up_to(reader: Reader, place: int) -> bytes:
 
 
 def _header(reader: Reader, versions: tuple[int, ...]) -> _Header:
-    magic, version, number, degree, fraction, flags, last_byte = reader.unpack(_HEADER, "SPZ header")
+    magic, version, number, degree, fraction, flags, last_byte = reader.unpack(HEADER, "SPZ header")
     if magic != MAGIC:
         raise reader.error("the letters NGSP, or gzip data that begin with them", repr(magic), offset=0)
     if version not in versions:
@@ -224,7 +183,7 @@ def _decode(header: _Header, parts: dict[str, Bytes], sh_range: tuple[float, flo
 
     def decode(where: slice) -> GaussianArrays:
         piece = {name: values[where] for name, values in rows.items()}
-        return with_axes_turned(_decode_piece(header, piece, sh_range), _RIGHT_UP_BACK)
+        return with_axes_turned(_decode_piece(header, piece, sh_range), RIGHT_UP_BACK)
 
     return gaussians_by_piece(header.number, decode)
 
@@ -241,10 +200,10 @@ def _decode_piece(header: _Header, parts: dict[str, Bytes], sh_range: tuple[floa
             rest = low + rest / 255 * (high - low)
         return gaussians_from(
             _positions(header, parts["positions"]),
-            ((parts["colours"].reshape(number, 1, 3) / np.float32(255)) - np.float32(0.5)) / _COLOUR_SCALE,
+            ((parts["colours"].reshape(number, 1, 3) / np.float32(255)) - np.float32(0.5)) / COLOUR_SCALE,
             rest,
             logit_of(parts["opacities"] / np.float32(255)),
-            parts["scales"] / _SCALE_STEPS + _SCALE_ZERO,
+            parts["scales"] / SCALE_STEPS + SCALE_ZERO,
             _rotations(header, parts["rotations"]),
         )
 
@@ -267,51 +226,6 @@ def _rotations(header: _Header, stored: Bytes) -> Floats:
         return np.concatenate((w[:, None], xyz), axis=1).astype(np.float32)
     words = np.ascontiguousarray(stored).view("<u4")[:, 0]
     fields = (words[:, None] >> np.array([20, 10, 0], np.uint32)) & np.uint32(1023)
-    magnitude = (fields & 511) * (_HALF_ROOT / 511)
+    magnitude = (fields & 511) * (HALF_ROOT / 511)
     others = np.where(fields >> 9, -magnitude, magnitude).astype(np.float32)
     return np.roll(join_quaternions(words >> 30, others), 1, axis=1)
-
-
-def _fraction_for(path: str | os.PathLike[str], xyz: Floats) -> int:
-    """How many bits after the point: 12, more where the scene is small, fewer where it would not fit otherwise."""
-    largest = float(np.abs(xyz).max())
-    if largest > _LARGEST_FIXED:
-        raise SplatError(
-            f"{os.fspath(path)}: SPZ holds positions up to {_LARGEST_FIXED}, found {largest:g}; scale them"
-        )
-    extent = max(float((xyz.max(axis=0) - xyz.min(axis=0)).max()), 1e-6)
-    fraction = min(_MOST_FRACTION, _FRACTION + max(0, int(-np.floor(np.log2(extent)))))
-    while largest * (1 << fraction) > _LARGEST_FIXED:
-        fraction -= 1
-    return fraction
-
-
-def _encode(gaussians: GaussianArrays, fraction: int) -> list[NDArray]:
-    fixed = np.rint(gaussians.xyz.astype(np.float64) * (1 << fraction)).astype("<i4")
-    return [
-        np.ascontiguousarray(fixed).view(np.uint8).reshape(-1, 4)[:, :3],
-        to_steps(opacity_of(gaussians.opacity), 255).astype(np.uint8),
-        to_steps(gaussians.features_dc * _COLOUR_SCALE + np.float32(0.5), 255).astype(np.uint8),
-        to_steps((gaussians.scaling - _SCALE_ZERO) * _SCALE_STEPS / 255, 255).astype(np.uint8),
-        _encode_rotations(gaussians.rotation),
-        _encode_harmonics(gaussians.features_rest),
-    ]
-
-
-def _encode_harmonics(rest: Floats) -> Bytes:
-    """The nearest step of 8 (degree 1) or 16 (the others) of 0 to 255, where 128 is 0."""
-    step = np.full((rest.shape[1], 1), 16, np.float32)
-    step[:3] = 8
-    stored = np.rint(rest * 128)
-    stored += 128 + step / 2
-    stored /= step
-    np.floor(stored, out=stored)
-    stored *= step
-    return np.clip(stored, 0, 255, out=stored).astype(np.uint8)
-
-
-def _encode_rotations(rotation: Floats) -> NDArray:
-    largest, others = split_quaternions(np.roll(unit_quaternions(rotation), -1, axis=1))
-    magnitude = to_steps(np.abs(others) / _HALF_ROOT, 511)
-    fields = magnitude | (others < 0).astype(np.uint32) << 9
-    return (largest.astype(np.uint32) << 30 | fields[:, 0] << 20 | fields[:, 1] << 10 | fields[:, 2]).astype("<u4")

@@ -7,17 +7,15 @@ import errno
 import io
 import itertools
 import json
-import math
 import os
 import re
-import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.io.paths import inside
+from gaussian_splatting.io.disk_errors import explained, require_space
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = [
     "append_line",
     "ensure_writable_folder",
-    "inside",
     "make_folder",
     "remove_leftovers",
     "sync_file",
@@ -40,25 +37,8 @@ PathLike = str | os.PathLike[str]
 _CREATE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _LEFTOVER = re.compile(r"\..*\.\d+-\d+\.part")
 _NOT_SYNCABLE = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS}
-_ABOUT_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _BUFFER_SIZE = 1 << 20
 _numbers = itertools.count()
-
-_CURES = {
-    errno.ENOSPC: "free some space or choose another disk",
-    errno.EDQUOT: "your quota is used up: remove files or ask for more",
-    errno.EFBIG: "this file system, or the limit of this process, allows no file that large",
-    errno.EACCES: "you may not write there: choose another folder or change its permissions",
-    errno.EPERM: "you may not write there: choose another folder or change its permissions",
-    errno.EROFS: "the disk is mounted read-only: choose another folder",
-    errno.ENAMETOOLONG: "choose a shorter path",
-    errno.EIO: "the disk reports a fault: check it, and write elsewhere",
-    errno.EISDIR: "a folder has that name: choose another name",
-    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
-    errno.EEXIST: "a file has that name: choose another name",
-    errno.EMFILE: "this process has too many files open: raise `ulimit -n`",
-    errno.ENFILE: "the system has too many files open: close other programs",
-}
 
 
 def write_atomically(path: PathLike, data: Data | Callable[[BinaryIO], None], *, size_hint: int | None = None) -> None:
@@ -72,10 +52,10 @@ def write_atomically(path: PathLike, data: Data | Callable[[BinaryIO], None], *,
     path = Path(path)
     size = size_hint if callable(data) else memoryview(data).nbytes
     make_folder(path.parent)
-    with _explained(path, size):
+    with explained(path, size):
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        _require_space(path, size)
+        require_space(path, size)
         temporary = _write_beside(path, data)
         try:
             os.replace(temporary, path)
@@ -110,7 +90,7 @@ def append_line(path: PathLike, line: str) -> None:
         raise SplatError(f"{os.fspath(path)}: a log line must not contain a line break: {line[:80]!r}")
     path = Path(path)
     make_folder(path.parent)
-    with _explained(path, None):
+    with explained(path, None):
         descriptor = os.open(path, _CREATE | os.O_APPEND, 0o666)
         try:
             start = b"\n" if _ends_torn(path) else b""
@@ -122,7 +102,7 @@ def append_line(path: PathLike, line: str) -> None:
 def sync_file(path: PathLike) -> None:
     """Makes lines appended so far last, through a power cut too; a file that does not exist is left so."""
     path = Path(path)
-    with _explained(path, None):
+    with explained(path, None):
         try:
             descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_CLOEXEC", 0))
         except FileNotFoundError:
@@ -137,7 +117,7 @@ def sync_file(path: PathLike) -> None:
 def make_folder(path: PathLike) -> Path:
     """Makes a folder and its missing parents, lastingly; a folder that exists is left as it is."""
     path = Path(path)
-    with _explained(path, None):
+    with explained(path, None):
         for folder in reversed(_missing_folders(path)):
             try:
                 os.mkdir(folder)
@@ -169,7 +149,7 @@ def _missing_folders(path: Path) -> list[Path]:
 def ensure_writable_folder(path: PathLike) -> Path:
     """Makes a folder and proves that files can be written in it: a run should fail at its start, not at its end."""
     path = make_folder(path)
-    with _explained(path, None):
+    with explained(path, None):
         os.unlink(_write_beside(path / "probe", b"\0"))
     return path
 
@@ -180,7 +160,7 @@ def remove_leftovers(folder: PathLike) -> list[Path]:
     for entry in sorted(os.listdir(folder)):
         if _LEFTOVER.fullmatch(entry):
             leftover = Path(folder, entry)
-            with _explained(leftover, None):
+            with explained(leftover, None):
                 os.unlink(leftover)
             removed.append(leftover)
     return removed
@@ -263,44 +243,3 @@ def _ends_torn(path: Path) -> bool:
             return False
         stream.seek(-1, os.SEEK_END)
         return stream.read(1) != b"\n"
-
-
-def _require_space(path: Path, size: int | None) -> None:
-    free = _free_space(path.parent)
-    if size is not None and free is not None and size > free:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-
-def _free_space(folder: Path) -> int | None:
-    try:
-        usage = shutil.disk_usage(folder)
-    except OSError:
-        return None
-    return usage.free if usage.total else None  # some network disks report zeros
-
-
-@contextlib.contextmanager
-def _explained(path: Path, size: int | None) -> Iterator[None]:
-    """Turns a failure of the system into one message: the path, what was needed, what was free, what to do."""
-    try:
-        yield
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        space = _space(path, size) if error.errno in _ABOUT_SPACE else ""
-        cure = _CURES.get(error.errno or 0, "check the path and the disk")
-        shown = str(path) if len(str(path)) <= 300 else f"{str(path)[:300]}…"
-        raise SplatError(f"{shown}: cannot be written: {reason}{space}; {cure}") from error
-
-
-def _space(path: Path, size: int | None) -> str:
-    free = _free_space(path.parent)
-    needed_text = "" if size is None else f", {_readable_size(size)} needed"
-    free_text = "" if free is None else f", {_readable_size(free)} free"
-    return needed_text + free_text
-
-
-def _readable_size(size: int) -> str:
-    if size < 1000:
-        return f"{size} bytes"
-    power = min(int(math.log10(size)) // 3, 4)
-    return f"{size / 1000**power:.1f} {('', 'kB', 'MB', 'GB', 'TB')[power]}"

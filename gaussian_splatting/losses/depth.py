@@ -54,7 +54,7 @@ def relative_depth_error(
 
 
 def inverse_of(depth: Tensor) -> Tensor:
-    """1 / z where z is positive, else 0: a depth map as an inverse one, and back."""
+    """1 / z where z is positive, else 0: a depth map [...] as an inverse one, and back."""
     return torch.where(depth > 0, 1 / torch.where(depth > 0, depth, 1), 0)
 
 

@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def l1_loss(network_output: Tensor, gt: Tensor) -> Tensor:
-    """The mean absolute difference."""
+    """The mean absolute difference [] of two tensors of one shape."""
     return (network_output - gt).abs().mean()
 
 
 def l2_loss(network_output: Tensor, gt: Tensor) -> Tensor:
-    """The mean squared difference."""
+    """The mean squared difference [] of two tensors of one shape."""
     return ((network_output - gt) ** 2).mean()
 
 

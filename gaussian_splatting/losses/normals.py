@@ -16,5 +16,5 @@ def normal_consistency(normals: Tensor, normals_from_depth: Tensor, alpha: Tenso
 
 
 def depth_distortion(distortion: Tensor) -> Tensor:
-    """The mean of the rendered distortion map, the spread of the blended depths along each ray."""
+    """The mean [] of the rendered distortion map [1, H, W], the spread of the blended depths along each ray."""
     return distortion.mean()

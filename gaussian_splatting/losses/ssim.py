@@ -61,7 +61,7 @@ def _filtered(maps: Tensor, window_size: int) -> Tensor:
 
 @lru_cache(maxsize=8)
 def window_weights(window_size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The weights of `gaussian` on a device, made once."""
+    """The weights [window_size] of `gaussian` on a device, made once."""
     # Made outside inference mode, so that a window first used for a metric can serve a loss later.
     with torch.inference_mode(False):
         return gaussian(window_size, SIGMA, dtype).to(device)

@@ -11,6 +11,7 @@ from gaussian_splatting.camera import PATH_KEYS, Camera, json_entry
 from gaussian_splatting.dataset.json_cameras import view_of_entry
 from gaussian_splatting.dataset.strict_json import JsonValue, read_json
 from gaussian_splatting.errors import SceneError
+from gaussian_splatting.geometry.arrays import float64_array
 from gaussian_splatting.io import storage
 from gaussian_splatting.rendering.camera_paths import through
 
@@ -107,7 +108,7 @@ def _cameras(value: JsonValue, device: Any) -> tuple[Camera, ...]:
 
 
 def _entry(index: int, camera: Camera) -> dict[str, Any]:
-    K, R, T = (matrix.detach().double().cpu().numpy() for matrix in (camera.K, camera.R, camera.T))
+    K, R, T = (float64_array(matrix) for matrix in (camera.K, camera.R, camera.T))
     intrinsics = (float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2]))
     nothing: dict[str, None] = dict.fromkeys(PATH_KEYS)
     entry = json_entry(index, camera.image_width, camera.image_height, intrinsics, R, T, nothing)

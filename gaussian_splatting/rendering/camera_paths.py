@@ -9,6 +9,7 @@ import numpy as np
 
 from gaussian_splatting.camera import Camera, pinhole_camera
 from gaussian_splatting.errors import SceneError
+from gaussian_splatting.geometry.arrays import float64_array
 from gaussian_splatting.rendering.scene_frame import (
     Floats,
     Poses,
@@ -34,8 +35,8 @@ def poses_of(cameras: Sequence[Camera]) -> Poses:
     """Centres and rotations of cameras in float64. Raises SceneError without any."""
     if len(cameras) == 0:
         raise SceneError("a camera path needs cameras to start from; the data set has none")
-    rotations = np.stack([camera.R.detach().double().cpu().numpy() for camera in cameras])  # camera from world
-    translations = np.stack([camera.T.detach().double().cpu().numpy() for camera in cameras])
+    rotations = np.stack([float64_array(camera.R) for camera in cameras])  # camera from world
+    translations = np.stack([float64_array(camera.T) for camera in cameras])
     return Poses(-np.einsum("mji,mj->mi", rotations, translations), rotations.transpose(0, 2, 1))
 
 

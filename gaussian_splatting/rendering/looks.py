@@ -68,7 +68,7 @@ _PICTURES: dict[Look, Callable[[dict[str, Any], Any, Range | None], Bytes]] = {
 
 
 def depth_range(maps: Sequence[NDArray[np.float32]]) -> Range:
-    """The range that shows inverse depth maps best: all but the extremes of 1 %. (0, 1) where there is nothing."""
+    """The range that shows inverse depth maps [H, W] best: all but the extremes of 1 %. (0, 1) without any depth."""
     seen = np.concatenate([values[np.isfinite(values) & (values > 0)] for values in maps])
     if seen.size == 0:
         return 0.0, 1.0

@@ -29,7 +29,7 @@ def report(arguments: argparse.Namespace) -> None:
     from gaussian_splatting.errors import SplatError
     from gaussian_splatting.report.page import write_report
     from gaussian_splatting.runs.folder import RunFolder
-    from gaussian_splatting.runs.resume import held_by
+    from gaussian_splatting.runs.claim import held_by
 
     for path in arguments.destination:
         folder = RunFolder(path)

@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussian_splatting.io.ply_gaussians import GaussianArrays
+from gaussian_splatting.io.gaussian_arrays import GaussianArrays
 from gaussian_splatting.io.quantised import opacity_of
 from gaussian_splatting.report.charts import short_number
 

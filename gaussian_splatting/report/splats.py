@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 
 from gaussian_splatting.errors import SplatError
-from gaussian_splatting.io.ply_gaussians import GaussianArrays
+from gaussian_splatting.io.gaussian_arrays import GaussianArrays
 from gaussian_splatting.report.histograms import histograms
 from gaussian_splatting.runs.folder import RunFolder
 
@@ -50,7 +50,7 @@ def viewer(folder: RunFolder, gaussians: GaussianArrays) -> str:
 
 def most_visible(gaussians: GaussianArrays, number: int) -> GaussianArrays:
     """The Gaussians that fill most of pictures, at most `number` of them, with the harmonics that the page keeps."""
-    from gaussian_splatting.io.quantised import with_sh_degree
+    from gaussian_splatting.io.gaussian_arrays import with_sh_degree
     from gaussian_splatting.io.splat import visibility
 
     few = with_sh_degree(gaussians, min(gaussians.sh_degree, HIGHEST_DEGREE))

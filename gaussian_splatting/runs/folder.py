@@ -12,6 +12,7 @@ from typing import Any
 
 from gaussian_splatting.errors import FormatError, SplatError
 from gaussian_splatting.io import storage
+from gaussian_splatting.io.paths import entries_of
 from gaussian_splatting.io.reader import read_content
 
 _ITERATION = re.compile(r"iteration_(\d{1,12})")
@@ -58,7 +59,7 @@ class RunFolder:
         """The iterations that hold a splat, ascending."""
         return sorted(
             int(match.group(1))
-            for entry in _entries(self.path / "point_cloud")
+            for entry in entries_of(self.path / "point_cloud")
             if (match := _ITERATION.fullmatch(entry.name)) and (entry / "point_cloud.ply").is_file()
         )
 
@@ -81,9 +82,9 @@ class RunFolder:
 
     def _why_no_splat(self) -> str:
         if not self.path.is_dir():
-            near = sorted(entry.name for entry in _entries(self.path.parent) if (entry / "point_cloud").is_dir())
+            near = sorted(entry.name for entry in entries_of(self.path.parent) if (entry / "point_cloud").is_dir())
             return "there is no such folder" + (f"; runs beside it: {', '.join(near[:8])}" if near else "")
-        names = sorted(entry.name for entry in _entries(self.path))
+        names = sorted(entry.name for entry in entries_of(self.path))
         shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "") if names else "nothing"
         return f"expected point_cloud/iteration_<N>/point_cloud.ply, found {shown}; -d takes the folder train wrote"
 
@@ -128,26 +129,11 @@ class RunFolder:
         """Iteration -> folder of rendered views, ascending; `test/ours_N` of other trainers counts too."""
         found: dict[int, Path] = {}
         for parent in (self.path / "train", self.path / "test", self.path):
-            for entry in _entries(parent):
+            for entry in entries_of(parent):
                 match = _RENDERED.fullmatch(entry.name)
                 if match and (entry / "renders").is_dir():
                     found[int(match.group(1))] = entry
         return dict(sorted(found.items()))
-
-
-def start_run_folder(destination: str | os.PathLike[str], *, overwrite: bool = False) -> RunFolder:
-    """A folder for a new run, proven writable. A run that is there is refused, or moved aside whole on `overwrite`."""
-    folder = RunFolder(destination)
-    held = [path for path in (folder.settings_file, folder.cfg_args, folder.path / "point_cloud") if path.exists()]
-    if held and not overwrite:
-        raise SplatError(
-            f"{folder.path}: already holds a run ({held[0].name}); choose another -d, "
-            "or give --overwrite to move it aside"
-        )
-    if held:
-        move_aside(folder.path)
-    storage.ensure_writable_folder(folder.path)
-    return folder
 
 
 def move_aside(path: Path) -> Path:
@@ -197,10 +183,3 @@ def read_cfg_args(path: Path) -> dict[str, Any]:
     if "source_path" in values:
         values["source"] = values["source_path"]
     return values
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []

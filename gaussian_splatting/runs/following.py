@@ -14,6 +14,7 @@ import torch
 from gaussian_splatting.errors import CheckpointError, TrainingError
 from gaussian_splatting.io.checkpoint import Checkpoint, read_checkpoint
 from gaussian_splatting.runs import resume
+from gaussian_splatting.runs.claim import Claim, claimed
 from gaussian_splatting.runs.folder import RunFolder
 from gaussian_splatting.runs.time_plan import follow
 from gaussian_splatting.runs.training import TrainingRun
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from gaussian_splatting.trainer.workers import Alone
 
 
-class FollowedFolder(resume.Claim):
+class FollowedFolder(Claim):
     """The run folder that the first process holds. Nothing is written here."""
 
     def __init__(self, destination: str | os.PathLike[str], found: Checkpoint | None) -> None:
@@ -91,12 +92,12 @@ class FollowingRun(TrainingRun):
 @contextmanager
 def held_folder(
     workers: Alone, destination: str, resume_from: str, overwrite: bool, say: Callable[[str], None]
-) -> Iterator[resume.Claim]:
+) -> Iterator[Claim]:
     """Within, the run folder is the first process's own, and all processes know the checkpoint to go on from."""
     if workers.rank > 0:
         yield FollowedFolder(destination, shared_checkpoint(workers, None, destination))
         return
-    with resume.claimed(destination, resume_from, overwrite, say) as claim:
+    with claimed(destination, resume_from, overwrite, say) as claim:
         shared_checkpoint(workers, claim.found, destination)
         yield claim
 

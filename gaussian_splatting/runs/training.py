@@ -13,24 +13,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 
-from gaussian_splatting.errors import SplatError
 from gaussian_splatting.io import storage
 from gaussian_splatting.io.checkpoint import Checkpoint, CheckpointFolder
-from gaussian_splatting.losses.metrics import psnr
-from gaussian_splatting.rendering.quality import BEST_PSNR
 from gaussian_splatting.runs import resume
 from gaussian_splatting.runs.determinism import cores_for_kernels, deterministic
 from gaussian_splatting.runs.interruption import Interruption
 from gaussian_splatting.runs.metrics import MetricsLog
 from gaussian_splatting.runs.progress import progress_bar
 from gaussian_splatting.runs.rescue import explained
+from gaussian_splatting.runs.results import mean_psnr, verify_splat
 from gaussian_splatting.runs.time_plan import follow
 from gaussian_splatting.trainer.checks import finite_parameters, limit_on_gaussians
 from gaussian_splatting.trainer.snapshot import capture
 from gaussian_splatting.trainer.stretch import stretch
 
 if TYPE_CHECKING:
-    from gaussian_splatting.camera import Camera
     from gaussian_splatting.dataset.dataset import CameraDataset
     from gaussian_splatting.runs.folder import RunFolder
     from gaussian_splatting.runs.time_plan import TimePlan
@@ -253,41 +250,15 @@ class TrainingRun:
         needed = self.held_out is not None and len(self.held_out) > 0
         return self.folder.point_cloud(step).is_file() and (evaluated or not needed)
 
-    @torch.no_grad()
     def _evaluate(self, step: int) -> None:
         assert self.held_out is not None
-        values = [picture_psnr(self.trainer.model(camera)["render"], camera) for camera in self.held_out]
-        found = [value for value in values if value is not None]
-        mean = sum(found) / max(1, len(found))
-        storage.append_line(self.folder.evaluations, json.dumps({"step": step, "psnr": mean, "views": len(found)}))
+        mean, views = mean_psnr(self.trainer.model, self.held_out)
+        storage.append_line(self.folder.evaluations, json.dumps({"step": step, "psnr": mean, "views": views}))
         num = self.trainer.workers.count(self.trainer.model)
-        self.say(f"step {step}: {mean:.2f} dB mean PSNR on {len(found)} held-out views, {num} Gaussians")
+        self.say(f"step {step}: {mean:.2f} dB mean PSNR on {views} held-out views, {num} Gaussians")
 
 
 def picture_steps(iterations: int) -> set[int]:
     """The steps whose progress picture is kept: evenly spread, the last among them."""
     count = min(PROGRESS_PICTURES, iterations)
     return {math.ceil(iterations * (index + 1) / count) for index in range(count)}
-
-
-def picture_psnr(render: torch.Tensor, camera: Camera) -> float | None:
-    """PSNR of a render against the camera's picture over all channels and the pixels that its image mask keeps.
-
-    At most 100 dB; None without a picture, or when the mask keeps nothing.
-    """
-    truth, mask = camera.ground_truth_image, camera.ground_truth_image_mask
-    if truth is None or (mask is not None and not bool((mask > 0).any())):
-        return None
-    return min(BEST_PSNR, float(psnr(render.detach(), truth, mask)))
-
-
-def verify_splat(path: Any, model: Any) -> None:
-    """Raise SplatError when the file just written does not hold the model's values."""
-    import numpy as np
-
-    from gaussian_splatting.io.ply import read_gaussians
-
-    stored, wanted = read_gaussians(path), model.arrays()
-    for name in ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation"):
-        if not np.array_equal(getattr(stored, name), getattr(wanted, name)):
-            raise SplatError(f"{path}: reading back gives other values for {name} than were written; check the disk")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from gaussian_splatting.gaussian_model import inverse_sigmoid, place_independent_sigmoid
+from gaussian_splatting.geometry.activations import inverse_sigmoid, place_independent_sigmoid
 from gaussian_splatting.geometry.rotations import build_scaling_rotation
 from gaussian_splatting.losses.regularisers import mean_opacity, mean_scale
 from gaussian_splatting.options import Options, option

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gaussian_splatting.gaussian_model import inverse_sigmoid
+from gaussian_splatting.geometry.activations import inverse_sigmoid
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
 

@@ -143,7 +143,7 @@ class NamedAdam(torch.optim.Adam):
 
 
 def flat(tensor: Tensor) -> Any:
-    """A contiguous CPU tensor as a flat numpy view."""
+    """A contiguous CPU tensor as a flat numpy view [numel]."""
     return tensor.detach().contiguous().view(-1).numpy()
 
 

@@ -118,7 +118,7 @@ def area_mean(picture: Tensor, factor: int) -> Tensor:
 
 
 def picked(values: Tensor, factor: int) -> Tensor:
-    """The value in the middle of every square of `factor` pixels: a mean of two depths is a depth of nothing."""
+    """The value [H / factor, W / factor] in the middle of every square: a mean of two depths is a depth of nothing."""
     height, width = (side // factor * factor for side in values.shape)
     return values[factor // 2 : height : factor, factor // 2 : width : factor]
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from gaussian_splatting.gaussian_rows import ATTRIBUTES
 from gaussian_splatting.geometry.schedules import exponential
-from gaussian_splatting.options import Options, option
+from gaussian_splatting.options import REFERENCE_LENGTH, Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
-from gaussian_splatting.trainer.rates import REFERENCE_LENGTH
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gaussian_splatting.geometry.schedules import exponential
-from gaussian_splatting.options import Options, option
+from gaussian_splatting.options import REFERENCE_LENGTH, Options, option
 
 HIGHEST = 100.0
-REFERENCE_LENGTH = 30_000
-"""Steps of the run that the default rates were chosen for."""
 SHORT_RUN_HIGHEST = 8.0
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from gaussian_splatting.gaussian_model import screen_blur
-from gaussian_splatting.options import Options, option
+from gaussian_splatting.options import REFERENCE_LENGTH, Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.detail import kept_detail, share_of_run
 from gaussian_splatting.trainer.pyramid import Pyramid
-from gaussian_splatting.trainer.rates import REFERENCE_LENGTH
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera

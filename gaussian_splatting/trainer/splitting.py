@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gaussian_splatting.gaussian_model import GaussianModel, inverse_sigmoid
+from gaussian_splatting.gaussian_model import GaussianModel
+from gaussian_splatting.geometry.activations import inverse_sigmoid
 from gaussian_splatting.geometry.rotations import build_rotation
 
 OFFSET = 0.7

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _NAMES = {
-    "gaussian_model": ("inverse_sigmoid",),
+    "geometry.activations": ("inverse_sigmoid",),
     "geometry.knn": ("mean_squared_neighbour_distance",),
     "geometry.projection": (
         "fov2focal",

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gaussian_splatting.errors import SplatError
+from gaussian_splatting.geometry.arrays import float64_array
 from gaussian_splatting.rendering.looks import LOOKS, Look
 from gaussian_splatting.rendering.picture_files import encode_picture
+from gaussian_splatting.viewer.controls import Controls, show
+from gaussian_splatting.viewer.crop_panel import CropPanel
 from gaussian_splatting.viewer.path_panel import PathPanel
 from gaussian_splatting.viewer.pose import Pose
 from gaussian_splatting.viewer.session import KEY_HELD, Session
-from gaussian_splatting.viewer.stage import Box, bounds
 
 if TYPE_CHECKING:
     from gaussian_splatting.viewer.films import FilmMaker
@@ -46,12 +47,12 @@ class Panel:
 
     def __init__(self, session: Session, films: FilmMaker, live: LiveScene | None, start: Pose) -> None:
         self.session, self.live, self._start = session, live, start
+        self._controls = Controls(session)
         self.gui = session.client.gui
         self._titles = list(LOOK_TITLES.values())
-        self._actions: dict[int, Callable[[], Any]] = {}
         self._frustums: list[Any] = []
         self._viewpoint = -1
-        session.on_error = self.complain
+        session.on_error = self._controls.complain
         self.status = self.gui.add_markdown("")
         if live is not None:
             self._build_training(live)
@@ -59,9 +60,9 @@ class Panel:
         with tabs.add_tab("View"):
             self._build_view()
         with tabs.add_tab("Crop"):
-            self._build_crop()
+            self.crop = CropPanel(session, self._controls)
         with tabs.add_tab("Path"):
-            self.path = PathPanel(session, films, self.complain)
+            self.path = PathPanel(session, films, self._controls)
         with tabs.add_tab("Keys"):
             self.gui.add_markdown(KEYS)
         self._bind_keys()
@@ -70,45 +71,34 @@ class Panel:
 
     def _build_training(self, live: LiveScene) -> None:
         self.pause = self.gui.add_button("Pause", color="orange")
-        self._on_click(self.pause, lambda: live.set_paused(not live.paused))
+        self._controls.on_click(self.pause, lambda: live.set_paused(not live.paused))
 
     def _build_view(self) -> None:
         scene, names = self.session.scene, [point.name for point in self.session.scene.viewpoints()]
         self.look = self.gui.add_dropdown("Look", self._titles)
-        self._on_change(self.look, lambda: self.session.change(look=LOOKS[self._titles.index(self.look.value)]))
+        self._controls.on_change(self.look, self._look_chosen)
         iterations = [str(number) for number in scene.iterations()]
         self.iteration = self.gui.add_dropdown("Iteration", [NEWEST, *reversed(iterations)], visible=bool(iterations))
-        self._on_change(self.iteration, self._iteration_chosen)
+        self._controls.on_change(self.iteration, self._iteration_chosen)
         self.camera = self.gui.add_dropdown("Camera", ["free", *unique(names)])
-        self._on_change(self.camera, self._camera_chosen)
+        self._controls.on_change(self.camera, self._camera_chosen)
         self.frustums = self.gui.add_checkbox("Show cameras", False)
-        self._on_change(self.frustums, self._show_frustums)
+        self._controls.on_change(self.frustums, self._show_frustums)
         self.fov = self.gui.add_slider("Field of view", 5.0, 120.0, 0.1, degrees(self._start.fov), hint="vertical")
-        self._on_change(self.fov, lambda: self.session.set_fov(np.radians(self.fov.value)))
+        self._controls.on_change(self.fov, lambda: self.session.set_fov(np.radians(self.fov.value)))
         self.roll = self.gui.add_slider("Tilt", -180.0, 180.0, 0.5, 0.0)
-        self._on_change(self.roll, lambda: self.session.set_roll(np.radians(self.roll.value)))
+        self._controls.on_change(self.roll, lambda: self.session.set_roll(np.radians(self.roll.value)))
         self.size = self.gui.add_slider("Gaussian size", 0.05, 2.0, 0.05, 1.0)
-        self._on_change(self.size, lambda: self.session.change(size=self.size.value))
+        self._controls.on_change(self.size, lambda: self.session.change(size=self.size.value))
         shade = tuple(round(255 * value) for value in self.session.settings.background)
         self.background = self.gui.add_rgb("Background", (shade[0], shade[1], shade[2]))
-        self._on_change(
+        self._controls.on_change(
             self.background,
             lambda: self.session.change(background=tuple(value / 255 for value in self.background.value)),
         )
-        self._on_click(self.gui.add_button("Back to the start"), self.reset)
+        self._controls.on_click(self.gui.add_button("Back to the start"), self.reset)
         self.factor = self.gui.add_dropdown("Screenshot size", ["1x", "2x", "4x"])
-        self._on_click(self.gui.add_button("Screenshot", color="blue"), self.screenshot)
-
-    def _build_crop(self) -> None:
-        box = bounds(self.session.model)
-        step = max(1e-4, float(np.ptp([box.low, box.high], axis=0).max()) / 500)
-        self.crop = self.gui.add_checkbox("Crop", False, hint="show only Gaussians whose centres lie in the box")
-        self.low = self.gui.add_vector3("From", box.low, step=step)
-        self.high = self.gui.add_vector3("To", box.high, step=step)
-        self.outline = self.gui.add_checkbox("Show the box", True)
-        for control in (self.crop, self.low, self.high, self.outline):
-            self._on_change(control, self._crop_changed)
-        self._on_click(self.gui.add_button("Whole scene"), lambda: self._set_box(bounds(self.session.model)))
+        self._controls.on_click(self.gui.add_button("Screenshot", color="blue"), self.screenshot)
 
     def _bind_keys(self) -> None:
         session, step = self.session, np.radians(2.0)
@@ -119,17 +109,17 @@ class Panel:
             ("Next iteration", "arrowup", lambda: self.step_iteration(1)),
             ("Tilt left", "Z", lambda: session.set_roll(session.roll - step)),
             ("Tilt right", "X", lambda: session.set_roll(session.roll + step)),
-            ("Show the cameras", "C", lambda: self._put(self.frustums, not self.frustums.value)),
+            ("Show the cameras", "C", lambda: self._controls.put(self.frustums, not self.frustums.value)),
             ("Add a key to the path", "K", self.path.add_key),
             ("Play the path", "P", self.path.play),
             ("Back to the start", "R", self.reset),
             ("Screenshot", "F", self.screenshot),
         ]
         for number, title in enumerate(self._titles):
-            keys.append((title, str(number + 1), functools.partial(self._put, self.look, title)))
+            keys.append((title, str(number + 1), functools.partial(self._controls.put, self.look, title)))
         for label, key, action in keys:
             command: Any = self.gui.add_command(label, hotkey=key)  # pyright: ignore[reportArgumentType]
-            command.on_trigger(self._guarded(action))
+            command.on_trigger(self._controls.guarded(action))
 
     # Acting
 
@@ -174,11 +164,6 @@ class Panel:
         name = f"{session.scene.name}{'' if iteration is None else f'_{iteration}'}_{session.settings.look}.png"
         session.client.send_file_download(name, encode_picture(picture.pixels), save_immediately=True)
 
-    def complain(self, error: Exception) -> None:
-        """Show an error to this client."""
-        text = str(error) if isinstance(error, SplatError) else f"{type(error).__name__}: {error}"
-        self.session.client.add_notification("This did not work", text, color="red", auto_close_seconds=12.0)
-
     # Following
 
     def sync(self) -> None:
@@ -214,6 +199,9 @@ class Panel:
         found = self.session.scene.iterations()
         return self.session.iteration or (found[-1] if found else None)
 
+    def _look_chosen(self) -> None:
+        self.session.change(look=LOOKS[self._titles.index(self.look.value)])
+
     def _iteration_chosen(self) -> None:
         value = self.iteration.value
         self.session.choose_iteration(None if value == NEWEST else int(value))
@@ -221,22 +209,6 @@ class Panel:
     def _camera_chosen(self) -> None:
         if self.camera.value != "free":
             self._jumped(self.session.go_to_viewpoint(list(self.camera.options).index(self.camera.value) - 1))
-
-    def _set_box(self, box: Box) -> None:
-        self._put(self.low, box.low)
-        self._put(self.high, box.high)
-
-    def _crop_changed(self) -> None:
-        low, high = np.minimum(self.low.value, self.high.value), np.maximum(self.low.value, self.high.value)
-        box = Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
-        if self.crop.value and self.outline.value:
-            edges = box_edges(low, high)
-            self.session.client.scene.add_line_segments(
-                "/crop", edges, (255, 170, 0), thickness=1.5, thickness_units="screen"
-            )
-        else:
-            self.session.client.scene.remove_by_name("/crop")
-        self.session.change(crop=box if self.crop.value else None)
 
     def _show_frustums(self) -> None:
         for handle in self._frustums:
@@ -252,43 +224,11 @@ class Panel:
         handle = self.session.client.scene.add_camera_frustum(
             f"/cameras/{index}", camera.FoVy, camera.image_width / camera.image_height,
             scale=0.04 * self.session.frame.size, thickness=1.2, thickness_units="screen", color=(255, 170, 0),
-            wxyz=matrix_to_quaternion(camera.R.detach().T).double().cpu().numpy(),
-            position=camera.camera_center.detach().double().cpu().numpy(),
+            wxyz=float64_array(matrix_to_quaternion(camera.R.T)),
+            position=float64_array(camera.camera_center),
         )  # fmt: skip
-        handle.on_click(self._guarded(lambda: self._jumped(self.session.go_to_viewpoint(index))))
+        handle.on_click(self._controls.guarded(lambda: self._jumped(self.session.go_to_viewpoint(index))))
         return handle
-
-    # Plumbing
-
-    def _put(self, control: Any, value: Any) -> None:
-        """Set a control as if the user had."""
-        control.value = value
-        self._actions[id(control)]()
-
-    def _on_change(self, control: Any, action: Callable[[], Any]) -> None:
-        self._actions[id(control)] = action
-        guarded = self._guarded(action)
-        # What the program itself sets has no client; only what the user does is acted on.
-        control.on_update(lambda event: guarded(event) if event.client_id is not None else None)
-
-    def _on_click(self, button: Any, action: Callable[[], Any]) -> None:
-        button.on_click(self._guarded(action))
-
-    def _guarded(self, action: Callable[[], Any]) -> Callable[[Any], None]:
-        def act(event: Any) -> None:
-            try:
-                action()
-            except Exception as error:  # the page must say what failed, and live on
-                if not self.session.closed:
-                    self.complain(error)
-
-        return act
-
-
-def show(control: Any, value: Any, what: str = "value") -> None:
-    """Set a property of a control, if it is another one: every message costs."""
-    if getattr(control, what) != value:
-        setattr(control, what, value)
 
 
 def degrees(radians: float) -> float:
@@ -302,10 +242,3 @@ def unique(names: list[str]) -> list[str]:
     for index, name in enumerate(names):
         found.setdefault(name if name not in found and name != "free" else f"{name} ({index})", index)
     return list(found)
-
-
-def box_edges(low: Any, high: Any) -> np.ndarray:
-    """The edges [12, 2, 3] of a box."""
-    corners = np.array([[(low, high)[bit >> axis & 1][axis] for axis in range(3)] for bit in range(8)])
-    pairs = [(a, a | 1 << axis) for a in range(8) for axis in range(3) if not a >> axis & 1]
-    return np.array([[corners[a], corners[b]] for a, b in pairs], dtype=np.float32)

@@ -6,8 +6,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from gaussian_splatting.rendering.camera_path_file import CameraPath, camera_pat
 from gaussian_splatting.viewer.pose import Pose
 
 if TYPE_CHECKING:
+    from gaussian_splatting.viewer.controls import Controls
     from gaussian_splatting.viewer.films import FilmMaker
     from gaussian_splatting.viewer.session import Session
 
@@ -29,29 +29,29 @@ SIZES = {"1280x720": (1280, 720), "1920x1080": (1920, 1080), "854x480": (854, 48
 class PathPanel:
     """The controls of the path of one client, and the path."""
 
-    def __init__(self, session: Session, films: FilmMaker, complain: Callable[[Exception], None]) -> None:
-        self.session, self.films, self._complain = session, films, complain
+    def __init__(self, session: Session, films: FilmMaker, controls: Controls) -> None:
+        self.session, self.films = session, films
         self.keys: list[Pose] = []
         self._drawing = threading.Lock()  # two clicks in quick succession are handled at once
         gui = session.client.gui
-        self._click(gui.add_button("Add key", color="blue"), self.add_key)
+        controls.on_click(gui.add_button("Add key", color="blue"), self.add_key)
         self.chosen = gui.add_dropdown("Key", ["none"])
-        self._click(gui.add_button("Go to key"), self.go_to_key)
-        self._click(gui.add_button("Move key here"), self.replace_key)
-        self._click(gui.add_button("Remove key"), self.remove_key)
-        self._click(gui.add_button("Remove all"), self.clear)
+        controls.on_click(gui.add_button("Go to key"), self.go_to_key)
+        controls.on_click(gui.add_button("Move key here"), self.replace_key)
+        controls.on_click(gui.add_button("Remove key"), self.remove_key)
+        controls.on_click(gui.add_button("Remove all"), self.clear)
         self.seconds = gui.add_number("Seconds", 6.0, min=0.1, max=600.0, step=0.1)
         self.fps = gui.add_number("Frames per second", 30, min=1, max=120, step=1)
         self.closed = gui.add_checkbox("Closed", False, hint="lead back to the first key")
         self.closed.on_update(lambda event: self._changed())
         self.play_button = gui.add_button("Play", color="green")
-        self._click(self.play_button, self.play)
-        self._click(gui.add_button("Save as JSON", hint="for render --path"), self.save)
+        controls.on_click(self.play_button, self.play)
+        controls.on_click(gui.add_button("Save as JSON", hint="for render --path"), self.save)
         self.upload = gui.add_upload_button("Load JSON", mime_type="application/json")
-        self.upload.on_upload(self._guarded(self._load))
+        self.upload.on_upload(controls.guarded(self._load))
         self.size = gui.add_dropdown("Film size", list(SIZES))
         self.film_button = gui.add_button("Render film", color="blue")
-        self._click(self.film_button, self.film)
+        controls.on_click(self.film_button, self.film)
         self.progress = gui.add_progress_bar(0.0, visible=False)
 
     # The keys
@@ -154,7 +154,7 @@ class PathPanel:
         if percent != round(self.progress.value):
             self.progress.value = float(percent)
 
-    # Plumbing
+    # Keeping the page in step
 
     def _pose(self) -> Pose:
         pose = self.session.pose
@@ -181,19 +181,6 @@ class PathPanel:
         places = [_pose_of(key).center for key in _line(self.path())]
         line = np.array(list(itertools.pairwise(places)), dtype=np.float32)
         scene.add_line_segments("/path", line, (60, 160, 255), thickness=2.0, thickness_units="screen")
-
-    def _click(self, button: Any, action: Callable[[], None]) -> None:
-        button.on_click(self._guarded(action))
-
-    def _guarded(self, action: Callable[[], None]) -> Callable[[Any], None]:
-        def act(event: Any) -> None:
-            try:
-                action()
-            except Exception as error:  # the page must say what failed, and live on
-                if not self.session.closed:
-                    self._complain(error)
-
-        return act
 
 
 def _line(path: CameraPath) -> list[Camera]:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from gaussian_splatting.camera import Camera, pinhole_camera
+from gaussian_splatting.geometry.arrays import float64_array
 from gaussian_splatting.geometry.projection import fov2focal
 from gaussian_splatting.rendering.scene_frame import Floats
 
@@ -41,8 +42,8 @@ class Pose:
     @classmethod
     def of_camera(cls, camera: Camera, aspect: float) -> Pose:
         """The pose that shows the whole picture of a camera in a window of `aspect` (width / height)."""
-        rotation = camera.R.detach().double().cpu().numpy()
-        translation = camera.T.detach().double().cpu().numpy()
+        rotation = float64_array(camera.R)
+        translation = float64_array(camera.T)
         fx, fy, cx, cy = (float(camera.K[place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2)))
         lens = Lens(fx / fy, (cx - camera.image_width / 2) / fy, (cy - camera.image_height / 2) / fy)
         across = 2 * np.arctan(np.tan(camera.FoVx / 2) * lens.stretch / aspect)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from example_scenes import SIZE, circle_of_images, picture
+from example_scenes import SIZE, SceneMaker, circle_of_images, picture
 from PIL import Image
 
 from gaussian_splatting.dataset.colmap.model import ColmapCamera, ColmapModel, ColmapPoints, write_model
-
-SceneMaker = Callable[..., Path]
 
 
 @pytest.fixture

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from gaussian_splatting.dataset.colmap.model import ColmapImage
+from gaussian_splatting.dataset.dataset import CameraDataset
 
 SIZE = (40, 30)
+SceneMaker = Callable[..., Path]
+"""What the fixture `make_scene` gives."""
 
 
 def picture(size: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -26,3 +30,10 @@ def circle_of_images(names: Sequence[str], camera_ids: Sequence[int], radius: fl
         qvec = (float(np.cos(angle / 2)), 0.0, float(np.sin(angle / 2)), 0.0)
         images[index + 1] = ColmapImage(index + 1, qvec, (0.0, 0.0, radius), camera_id, name)
     return images
+
+
+def image_of(dataset: CameraDataset, index: int) -> np.ndarray:
+    """The picture of a camera as bytes [H, W, 3]."""
+    image = dataset[index].ground_truth_image
+    assert image is not None
+    return np.rint(image.permute(1, 2, 0).numpy() * 255).astype(np.uint8)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from example_scenes import SceneMaker
 from torch import Tensor
 
 from gaussian_splatting.dataset.colmap import colmap_init, read_colmap_points3D
@@ -16,8 +16,6 @@ from gaussian_splatting.dataset.colmap.start import NUM_RANDOM, random_points
 from gaussian_splatting.errors import SceneError
 from gaussian_splatting.gaussian_model import GaussianModel
 from gaussian_splatting.io.ply import write_point_cloud
-
-SceneMaker = Callable[..., Path]
 
 
 class Recorder:

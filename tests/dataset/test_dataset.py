@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from example_scenes import SceneMaker
 
 from gaussian_splatting.camera import Camera, pinhole_camera
 from gaussian_splatting.dataset import CameraDataset, JSONCameraDataset
 from gaussian_splatting.dataset.colmap import ColmapCameraDataset
 from gaussian_splatting.dataset.dataset import getNerfppNorm
-
-SceneMaker = Callable[..., Path]
 
 
 class Listed(CameraDataset):

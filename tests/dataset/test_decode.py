@@ -6,13 +6,13 @@ import os
 import struct
 import tempfile
 import warnings
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from odd_pictures import declared_png
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
 from gaussian_splatting.dataset.decode import read_colors, read_depth, read_header, read_mask
@@ -255,13 +255,7 @@ def test_a_pipe_is_refused_without_being_opened(tmp_path: Path) -> None:
 
 
 def bomb(path: Path, width: int, height: int) -> Path:
-    """A PNG of a few bytes that declares any size."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+    path.write_bytes(declared_png(width, height))
     return path
 
 

@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from example_scenes import SceneMaker
 from PIL import Image
 
 from gaussian_splatting.dataset import JSONCameraDataset
 from gaussian_splatting.dataset.colmap import ColmapCameraDataset
 from gaussian_splatting.errors import FormatError, SceneError, SplatError
-
-SceneMaker = Callable[..., Path]
 
 
 def entries_of(path: Path) -> list[dict[str, Any]]:

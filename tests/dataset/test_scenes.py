@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from example_scenes import SceneMaker
 from transforms_scenes import write_scene
 
 from gaussian_splatting.dataset.colmap import ColmapCameraDataset
@@ -16,7 +16,6 @@ from gaussian_splatting.dataset.trainable import TrainableCameraDataset
 from gaussian_splatting.dataset.transforms import TransformsCameraDataset
 from gaussian_splatting.errors import SceneError, SplatError
 
-SceneMaker = Callable[..., Path]
 NAMES = ("images/a.png", "images/b.png", "images/c.png")
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 import torch
+from example_scenes import SceneMaker
 from transforms_scenes import SHARED, write_scene
 
 from gaussian_splatting.dataset.colmap import read_colmap_points3D
@@ -22,7 +22,6 @@ from gaussian_splatting.gaussian_model import GaussianModel
 from gaussian_splatting.io.ply import write_point_cloud
 from gaussian_splatting.trainer import SHLiftTrainer
 
-SceneMaker = Callable[..., Path]
 POINTS = np.random.default_rng(1).uniform(-1, 1, (40, 3))
 
 

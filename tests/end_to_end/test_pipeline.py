@@ -46,7 +46,7 @@ def test_training_and_rendering_report_the_same_quality_of_masked_views(run_fold
 
 def test_the_exported_splat_gives_the_same_quality_in_the_reference_backend(run_folder, demo_scene, tmp_path):
     from gaussian_splatting.prepare import prepare_dataset, prepare_gaussians
-    from gaussian_splatting.runs.training import picture_psnr
+    from gaussian_splatting.runs.results import picture_psnr
 
     views = prepare_dataset(demo_scene, split="test", resolution=2)
     splat = run_folder / "point_cloud" / "iteration_150" / "point_cloud.ply"

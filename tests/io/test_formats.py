@@ -19,10 +19,8 @@ from splat_samples import (
 
 from gaussian_splatting.errors import FormatError, SplatError
 from gaussian_splatting.io.formats import FORMATS, format_of, read_splats, write_splats
+from gaussian_splatting.io.gaussian_arrays import FIELDS, with_sh_degree
 from gaussian_splatting.io.ply import GaussianArrays
-from gaussian_splatting.io.quantised import with_sh_degree
-
-FIELDS = ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation")
 
 # What each format may lose.
 KINDS = ("colour", "opacity", "logarithmic scale", "angle", "coefficient")

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from splat_samples import random_splats
 
 from gaussian_splatting.errors import FormatError, SplatError
 from gaussian_splatting.io import reader as reader_module
+from gaussian_splatting.io.gaussian_arrays import FIELDS
 from gaussian_splatting.io.ply import (
     GaussianArrays,
     read_gaussians,
@@ -22,13 +24,6 @@ from gaussian_splatting.io.ply import (
 )
 
 plyfile = pytest.importorskip("plyfile")
-FIELDS = ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation")
-
-
-def some_gaussians(number: int, degree: int, seed: int = 0) -> GaussianArrays:
-    random = np.random.default_rng(seed)
-    shapes = [(3,), (1, 3), ((degree + 1) ** 2 - 1, 3), (1,), (3,), (4,)]
-    return GaussianArrays(*(random.standard_normal((number, *shape), dtype=np.float32) for shape in shapes))
 
 
 # Any table
@@ -131,7 +126,7 @@ def test_a_compressed_file_is_named_as_such(shared_data: Path) -> None:
 
 def rewritten(path: Path, change) -> Path:
     """A file of three Gaussians, changed as a table: a dictionary of columns."""
-    write_gaussians(path, some_gaussians(3, 1))
+    write_gaussians(path, random_splats(3, 1))
     rows = read_ply(path)["vertex"]
     columns = change({name: rows[name] for name in rows.dtype.names or ()})
     table = np.empty(3, [(name, values.dtype) for name, values in columns.items()])
@@ -146,7 +141,7 @@ def without(*names: str):
 
 
 def test_normals_may_be_absent_and_others_present(tmp_path: Path) -> None:
-    expected = some_gaussians(3, 1)
+    expected = random_splats(3, 1)
     for change in (
         without("nx", "ny", "nz"),
         lambda columns: {"extra": np.zeros(3, "u1"), **columns, "label": np.ones(3, "i4")},
@@ -179,7 +174,7 @@ def test_a_point_cloud_is_recognised(tmp_path: Path) -> None:
 
 
 def test_files_without_gaussians_are_refused(tmp_path: Path) -> None:
-    write_gaussians(tmp_path / "a.ply", some_gaussians(0, 0))
+    write_gaussians(tmp_path / "a.ply", random_splats(0, 0))
     with pytest.raises(FormatError, match="holds no Gaussians"):
         read_gaussians(tmp_path / "a.ply")
     write_ply(tmp_path / "b.ply", {"face": np.zeros(1, [("a", "f4")])})
@@ -198,9 +193,9 @@ def test_doubles_beyond_float32_are_dropped_like_infinity(tmp_path: Path) -> Non
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
-    good = some_gaussians(2, 1)
+    good = random_splats(2, 1)
     with pytest.raises(SplatError, match=r"rotation has shape \(3, 4\), expected \(2, 4\)"):
-        GaussianArrays(*(getattr(good, field) for field in FIELDS[:-1]), some_gaussians(3, 0).rotation)
+        GaussianArrays(*(getattr(good, field) for field in FIELDS[:-1]), random_splats(3, 0).rotation)
     with pytest.raises(SplatError, match="features_rest has 4 coefficients"):
         GaussianArrays(
             good.xyz, good.features_dc, np.zeros((2, 4, 3), np.float32), good.opacity, good.scaling, good.rotation
@@ -211,7 +206,7 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 def test_many_chunks_are_put_together(tmp_path: Path, monkeypatch, mapped_above: int) -> None:
     monkeypatch.setattr(reader_module, "_ROWS_AT_ONCE", 10_000)
     monkeypatch.setattr(reader_module, "_MAPPED_ABOVE", mapped_above)
-    gaussians = some_gaussians(20_011, 3)
+    gaussians = random_splats(20_011, 3)
     write_gaussians(tmp_path / "a.ply", gaussians)
     found = read_gaussians(tmp_path / "a.ply")
     assert all(np.array_equal(getattr(found, field), getattr(gaussians, field)) for field in FIELDS)
@@ -219,7 +214,7 @@ def test_many_chunks_are_put_together(tmp_path: Path, monkeypatch, mapped_above:
 
 @pytest.mark.slow
 def test_a_million_gaussians_are_written_and_read_in_seconds(tmp_path: Path) -> None:
-    gaussians = some_gaussians(1_000_000, 3)
+    gaussians = random_splats(1_000_000, 3)
     begin = time.process_time()
     write_gaussians(tmp_path / "a.ply", gaussians)
     written = time.process_time()
@@ -232,7 +227,7 @@ def test_a_million_gaussians_are_written_and_read_in_seconds(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("read", [read_gaussians, read_ply, read_point_cloud])
 def test_a_large_file_takes_little_more_memory_than_its_size(tmp_path: Path, read) -> None:
-    write_gaussians(tmp_path / "a.ply", some_gaussians(300_000, 3))
+    write_gaussians(tmp_path / "a.ply", random_splats(300_000, 3))
     size = (tmp_path / "a.ply").stat().st_size
     assert size > 70_000_000
     tracemalloc.start()

@@ -14,7 +14,8 @@ from splat_samples import some_splats
 from gaussian_splatting.errors import FormatError, SplatError
 from gaussian_splatting.io.ply import GaussianArrays
 from gaussian_splatting.io.reader import Reader
-from gaussian_splatting.io.spz import parse_spz, write_spz
+from gaussian_splatting.io.spz import parse_spz
+from gaussian_splatting.io.spz_writer import write_spz
 
 
 def old_file(version: int, *, positions: bytes, rotation: bytes, flags: int = 0, extensions: bytes = b"") -> bytes:

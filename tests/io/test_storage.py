@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_a_full_disk_is_found_before_anything_is_written(tmp_path: Path, monkeyp
     def write(stream) -> None:
         raise AssertionError("written")
 
-    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: storage.shutil._ntuple_diskusage(10**9, 0, 12_345_678))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, 12_345_678))
     with pytest.raises(SplatError) as caught:
         write_atomically(tmp_path / "a" / "b", write, size_hint=50_000_000)
     assert str(caught.value) == (

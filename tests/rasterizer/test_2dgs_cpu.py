@@ -25,13 +25,7 @@ from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterVie
 FORWARD = 1e-5
 GRADIENT = 1e-4
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = cpu.get_num_threads()
-    cpu.set_num_threads(1)
-    yield
-    cpu.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def rendered(module, dtype: torch.dtype, parameters: GaussianParameters, view: RasterView, names=None):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cpu_scenes
@@ -24,13 +24,7 @@ NAMES = ("means", "quats", "log_scales", "opacity_logits", "features_dc", "viewm
 IMAGES = ("colors", "alphas", "depth", "inverse_depth")
 Change = Callable[[dict[str, Tensor], slice, torch.Generator], None]
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = cpu.get_num_threads()
-    cpu.set_num_threads(1)
-    yield
-    cpu.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def uniform(random: torch.Generator, low: float, high: float, *shape: int) -> Tensor:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 Mode = Literal["crash", "torn", "error"]
-COUNTED = ("open", "write", "fsync", "replace", "unlink", "mkdir")
 
 
 class Crash(BaseException):

@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mutations import MEMORY_ABOVE_FILE, Damage, bounded_memory, bounded_time, keep, outcome, peak_of
+from splat_samples import random_splats
 
 from gaussian_splatting.errors import FormatError, SplatError
 from gaussian_splatting.io.compressed_ply import parse_compressed_ply
 from gaussian_splatting.io.formats import write_splats
+from gaussian_splatting.io.gaussian_arrays import FIELDS
 from gaussian_splatting.io.gltf import parse_glb
 from gaussian_splatting.io.ksplat import parse_ksplat
 from gaussian_splatting.io.ply import GaussianArrays
@@ -29,7 +31,6 @@ from gaussian_splatting.io.spz import parse_spz
 from gaussian_splatting.io.zip_bundle import ZipBundle
 
 NUM_CASES = 50_000
-FIELDS = ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation")
 FRAGMENTS = (
     b"0", b"-1", b"1e999", b"1e30", b"4294967296", b"99999999999999999999", b"null", b"true", b"[]", b"{}", b'"a"',
     b"[0]", b'"../x"', b'{"extensions":{"a":1}}', b'"matrix":[1,0,0,0,0,1,0,0,0,0,1,0,9,9,9,1],', b'"scale":[2,2,2],',
@@ -38,16 +39,10 @@ FRAGMENTS = (
 )  # fmt: skip
 
 
-def some(number: int, degree: int) -> GaussianArrays:
-    random = np.random.default_rng(number)
-    shapes = [(3,), (1, 3), ((degree + 1) ** 2 - 1, 3), (1,), (3,), (4,)]
-    return GaussianArrays(*(random.standard_normal((number, *shape), dtype=np.float32) for shape in shapes))
-
-
 def written(folder: Path, ending: str) -> list[bytes]:
     files = []
     for number, degree in ((3, 0), (2, 1), (5, 0)):
-        write_splats(folder / f"a{ending}", some(number, degree))
+        write_splats(folder / f"a{ending}", random_splats(number, degree, seed=number))
         files.append((folder / f"a{ending}").read_bytes())
     return files
 
@@ -132,7 +127,7 @@ def test_damaged_files_are_read_or_refused(kind: str, tmp_path: Path) -> None:
 
 
 def sog_parts(folder: Path) -> tuple[dict, dict[str, bytes]]:
-    write_splats(folder / "a.sog", some(4, 1))
+    write_splats(folder / "a.sog", random_splats(4, 1, seed=4))
     with zipfile.ZipFile(folder / "a.sog") as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     return json.loads(files["meta.json"]), files

@@ -14,6 +14,7 @@ import pytest
 from mutations import CORPUS, MEMORY_ABOVE_FILE, Damage, campaign, judge, outcome, peak_of, ply_fragments
 
 from gaussian_splatting.errors import FormatError, SplatError
+from gaussian_splatting.io.gaussian_arrays import FIELDS
 from gaussian_splatting.io.ply import (
     GaussianArrays,
     parse_gaussians,
@@ -159,9 +160,6 @@ def gaussians(random: np.random.Generator, number: int, degree: int, values: np.
     num_rest = (degree + 1) ** 2 - 1
     shapes = [(3,), (1, 3), (num_rest, 3), (1,), (3,), (4,)]
     return GaussianArrays(*(random.choice(values, (number, *shape)) for shape in shapes))
-
-
-FIELDS = ("xyz", "features_dc", "features_rest", "opacity", "scaling", "rotation")
 
 
 def test_what_is_written_reads_back_bit_by_bit(tmp_path, monkeypatch) -> None:

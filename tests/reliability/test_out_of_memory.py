@@ -125,12 +125,6 @@ def failing_at(step: int, at: int, error: Callable[[], Exception]) -> Callable[[
     return make
 
 
-@pytest.fixture
-def expected(tmp_path: Path) -> dict[str, str]:
-    toy_run(tmp_path / "undisturbed")
-    return results(tmp_path / "undisturbed")
-
-
 def closed(call: Callable[[], None]) -> None:
     """Run, and leave whatever dispatch mode the run has entered."""
     from torch.utils._python_dispatch import _get_current_dispatch_mode, _pop_mode

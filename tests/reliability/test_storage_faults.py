@@ -128,7 +128,6 @@ def files_under(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-Setup = Callable[[Any], Write]
 OURS = [pytest.param(write_whole, id="whole"), pytest.param(write_in_parts, id="in parts")]
 
 

@@ -16,10 +16,11 @@ from gaussian_splatting.dataset.dataset import CameraDataset
 from gaussian_splatting.gaussian_model import GaussianModel, viewspace_gradient
 from gaussian_splatting.options import flat_options
 from gaussian_splatting.runs import training
-from gaussian_splatting.runs.resume import claimed
+from gaussian_splatting.runs.claim import claimed
 from gaussian_splatting.trainer import rules
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.named import BaseSHLiftOpacityResetDensificationTrainer
+from gaussian_splatting.trainer.tiny_scene import TinyDataset
 
 HEIGHT, WIDTH = 6, 8
 STEPS = 6
@@ -37,22 +38,11 @@ QUICK: dict[str, Any] = {
 }
 
 
-class ToyDataset(CameraDataset):
+class ToyDataset(TinyDataset):
     """Three views of 8 x 6 pixels."""
 
     def __init__(self) -> None:
         self.cameras = [toy_camera(index) for index in range(3)]
-
-    def to(self, device: Any) -> ToyDataset:
-        return self
-
-    def __len__(self) -> int:
-        return len(self.cameras)
-
-    def __getitem__(self, idx: int) -> Camera:
-        if not -len(self) <= idx < len(self):
-            raise IndexError(idx)
-        return self.cameras[idx]
 
 
 def toy_camera(index: int) -> Camera:
@@ -135,6 +125,28 @@ def toy_run(
         run = training.TrainingRun(trainer, trainer.dataset, claim.run, steps, held_out=held_out, say=say, **settings)
         length = claim.schedule_length or schedule_length or steps
         train_command.execute(run, claim, length, lambda: write_settings(claim.run, steps))
+
+
+class Stopped(Exception):
+    """Ends a run from outside, as a kill would."""
+
+
+def stopping(step: int, **settings: Any) -> Callable[[], BaseTrainer]:
+    """Makes a trainer whose run ends while step `step` is being trained."""
+
+    def make() -> BaseTrainer:
+        trainer = toy_trainer(**settings)
+        preprocess = trainer.preprocess
+
+        def stop(camera: Any) -> Any:
+            if trainer.curr_step == step:
+                raise Stopped
+            return preprocess(camera)
+
+        trainer.preprocess = stop  # type: ignore[method-assign]
+        return trainer
+
+    return make
 
 
 def write_settings(folder: Any, steps: int) -> None:

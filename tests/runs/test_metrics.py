@@ -12,7 +12,8 @@ import torch
 from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.runs.folder import RunFolder
 from gaussian_splatting.runs.metrics import MetricsLog
-from gaussian_splatting.runs.training import TrainingRun, picture_psnr
+from gaussian_splatting.runs.results import picture_psnr
+from gaussian_splatting.runs.training import TrainingRun
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gaussian_splatting.errors import FormatError, SplatError
-from gaussian_splatting.runs.folder import RunFolder, move_aside, read_steps, start_run_folder
+from gaussian_splatting.runs.claim import claimed
+from gaussian_splatting.runs.folder import RunFolder, move_aside, read_steps
 
 
 def with_splats(path: Path, *iterations: int) -> RunFolder:
@@ -99,22 +100,24 @@ def test_rendered_folders_of_this_and_other_trainers_are_found(tmp_path):
 
 def test_a_run_is_refused_rather_than_overwritten(tmp_path):
     folder = with_splats(tmp_path / "run", 10)
-    with pytest.raises(SplatError, match=r"already holds a run.*--overwrite"):
-        start_run_folder(folder.path)
+    with pytest.raises(SplatError, match=r"already holds a run.*--overwrite"), claimed(folder.path, "never"):
+        pass
     assert folder.point_cloud(10).read_bytes() == b"ply"
 
 
 def test_overwriting_moves_the_old_run_aside_whole(tmp_path):
     with_splats(tmp_path / "run", 10)
     (tmp_path / "run.old-1").mkdir()
-    folder = start_run_folder(tmp_path / "run", overwrite=True)
-    assert folder.iterations() == []
+    with claimed(tmp_path / "run", overwrite=True) as claim:
+        claim.begin()
+        assert claim.run.iterations() == []
     assert RunFolder(tmp_path / "run.old-2").iterations() == [10]
 
 
 def test_an_existing_folder_without_a_run_is_used_as_it_is(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    start_run_folder(tmp_path)
+    with claimed(tmp_path) as claim:
+        claim.begin()
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 

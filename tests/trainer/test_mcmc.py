@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from gaussian_splatting.gaussian_model import inverse_sigmoid
+from gaussian_splatting.geometry.activations import inverse_sigmoid
 from gaussian_splatting.trainer import (
     MCMC,
     BaseDensificationTrainer,

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from gaussian_splatting.camera import pinhole_camera
-from gaussian_splatting.gaussian_model import GaussianModel, inverse_sigmoid
+from gaussian_splatting.gaussian_model import GaussianModel
+from gaussian_splatting.geometry.activations import inverse_sigmoid
 from gaussian_splatting.trainer.relocation import draw_copies, relocated, spread
 
 

@@ -170,3 +170,9 @@ def wait_until(happened: Callable[[], bool], what: str, seconds: float = 30.0) -
     while not happened():
         assert time.monotonic() < end, f"{what} did not come within {seconds} seconds"
         time.sleep(0.01)
+
+
+def psnr(first: np.ndarray, second: np.ndarray) -> float:
+    """Of two pictures [H, W, 3] of 0 to 255, in dB; finite where they are equal."""
+    error = np.mean((first.astype(float) - second) ** 2)
+    return 10 * math.log10(255**2 / max(error, 1e-9))

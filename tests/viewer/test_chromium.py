@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 import shutil
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import wait_until
+from browser import psnr, wait_until
 from PIL import Image
 from small_run import make_run, ring_cameras, splat
 
@@ -93,11 +92,6 @@ def expected(viewer, look: str = "color") -> np.ndarray:
         picture = picture_of(model(camera), camera, look)  # type: ignore[arg-type]
     left, top = PICTURE["x"], PICTURE["y"]
     return picture[top : top + PICTURE["height"], left : left + PICTURE["width"]]
-
-
-def psnr(first: np.ndarray, second: np.ndarray) -> float:
-    error = np.mean((first.astype(float) - second) ** 2)
-    return 10 * math.log10(255**2 / max(error, 1e-9))
 
 
 def test_the_page_shows_the_picture(page, viewer):

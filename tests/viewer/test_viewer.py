@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import FakeBrowser, wait_until
+from browser import FakeBrowser, psnr, wait_until
 from PIL import Image
 from small_run import make_run, ring_cameras, splat
 
@@ -24,11 +24,6 @@ from gaussian_splatting.viewer.pose import Pose
 from gaussian_splatting.viewer.scenes import open_scene
 
 needs_ffmpeg = pytest.mark.skipif(video.find_ffmpeg() is None, reason="MP4 videos need ffmpeg, from the extra 'video'")
-
-
-def psnr(first: np.ndarray, second: np.ndarray) -> float:
-    error = np.mean((first.astype(float) - second) ** 2)
-    return 10 * math.log10(255**2 / max(error, 1e-9))
 
 
 def assert_shows(browser: FakeBrowser, wanted: np.ndarray) -> None:
@@ -176,8 +171,8 @@ def test_background_size_field_of_view_and_tilt(browser):
 def test_a_crop_box(shown, browser):
     whole = browser.still_picture()
     browser.set("To", (0.0, 2.0, 2.0))
-    controls = next(iter(shown._panels.values()))
-    wait_until(lambda: controls.high.value == (0.0, 2.0, 2.0), "the box")
+    crop = next(iter(shown._panels.values())).crop
+    wait_until(lambda: crop.high.value == (0.0, 2.0, 2.0), "the box")
     browser.set("Crop", True)
     browser.find("LineSegmentsMessage", lambda message: message["name"] == "/crop")
     cropped = browser.still_picture()

@@ -19,11 +19,11 @@ from gaussian_splatting.dataset.colmap.records import (
 from gaussian_splatting.errors import FormatError
 from gaussian_splatting.io.reader import Reader
 
-_COUNT = struct.Struct("<Q")
+COUNT = struct.Struct("<Q")
 _CAMERA = struct.Struct("<IiQQ")  # id, model, width, height; then the parameters
-_IMAGE = struct.Struct("<I7dI")  # id, qvec, tvec, camera; then the name and the observations
+IMAGE = struct.Struct("<I7dI")  # id, qvec, tvec, camera; then the name and the observations
 _SMALLEST_CAMERA = _CAMERA.size + 2 * 8
-_SMALLEST_IMAGE = _IMAGE.size + 1 + 8  # the NUL of its name, the number of observations
+_SMALLEST_IMAGE = IMAGE.size + 1 + 8  # the NUL of its name, the number of observations
 _OBSERVATION_SIZE = 24  # x, y, point id
 
 
@@ -54,7 +54,7 @@ def parse_images_binary(reader: Reader) -> dict[int, ColmapImage]:
     names: dict[str, int] = {}
     for _ in range(reader.count(_SMALLEST_IMAGE, "images")):
         start = reader.offset
-        image_id, *pose, camera_id = reader.unpack(_IMAGE, "an image")
+        image_id, *pose, camera_id = reader.unpack(IMAGE, "an image")
         name = reader.string(LONGEST_NAME, f"the name of image {image_id}")
         fault = fault_of_name(name) or fault_of_pose(pose[:4], pose[4:])
         if fault is not None:
@@ -78,19 +78,19 @@ def format_cameras_binary(cameras: Iterable[ColmapCamera]) -> bytes:
         + struct.pack(f"<{len(camera.params)}d", *camera.params)
         for camera in cameras
     ]
-    return _COUNT.pack(len(records)) + b"".join(records)
+    return COUNT.pack(len(records)) + b"".join(records)
 
 
 def format_images_binary(images: Iterable[ColmapImage]) -> bytes:
     """The content of an images.bin, without observations."""
     records = [
-        _IMAGE.pack(image.id, *image.qvec, *image.tvec, image.camera_id)
+        IMAGE.pack(image.id, *image.qvec, *image.tvec, image.camera_id)
         + image.name.encode("utf-8")
         + b"\0"
-        + _COUNT.pack(0)
+        + COUNT.pack(0)
         for image in images
     ]
-    return _COUNT.pack(len(records)) + b"".join(records)
+    return COUNT.pack(len(records)) + b"".join(records)
 
 
 def _unknown_model(reader: Reader, offset: int, camera_id: int, model_id: int) -> FormatError:

@@ -47,6 +47,7 @@ from gaussian_splatting.dataset.colmap.text import (
     parse_images_text,
 )
 from gaussian_splatting.errors import SceneError
+from gaussian_splatting.io.paths import entries_of
 from gaussian_splatting.io.ply import read_point_cloud
 from gaussian_splatting.io.reader import Reader
 from gaussian_splatting.io.storage import write_atomically
@@ -153,7 +154,8 @@ def find_model(scene: PathLike) -> Path:
     """
     sparse = Path(scene, "sparse")
     numbered = sorted(
-        (entry for entry in _entries(sparse) if re.fullmatch(r"\d{1,9}", entry.name)), key=lambda entry: int(entry.name)
+        (entry for entry in entries_of(sparse) if re.fullmatch(r"\d{1,9}", entry.name)),
+        key=lambda entry: int(entry.name),
     )
     candidates = [folder for folder in (*numbered, sparse) if _has_model(folder)]
     if not candidates:
@@ -229,17 +231,10 @@ def _no_model(scene: Path, sparse: Path) -> SceneError:
     return SceneError(f"{scene}: no COLMAP model: {looked}; {where} holds {_listing(where)}; {cure}")
 
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
-
-
 def _listing(folder: Path) -> str:
     if not folder.exists():
         return "nothing (the folder does not exist)"
-    names = sorted(entry.name for entry in _entries(folder))
+    names = sorted(entry.name for entry in entries_of(folder))
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "nothing"
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussian_splatting.dataset.colmap.binary import parse_images_binary
+from gaussian_splatting.dataset.colmap.binary import COUNT, IMAGE, parse_images_binary
 from gaussian_splatting.dataset.colmap.points import parse_points_text
 from gaussian_splatting.dataset.colmap.records import LONGEST_NAME, fault_of_name, qvec2rotmat
 from gaussian_splatting.dataset.colmap.text import (
@@ -28,8 +28,6 @@ from gaussian_splatting.io.reader import Reader
 
 NO_POINT = -1
 """The point id of an observation that belongs to no point."""
-_COUNT = struct.Struct("<Q")
-_IMAGE = struct.Struct("<I7dI")
 _POINT = struct.Struct("<Q3d3Bd")
 _OBSERVATION = np.dtype([("xy", "<f8", 2), ("point", "<i8")])
 _VIEW = np.dtype([("image", "<i4"), ("observation", "<i4")])
@@ -67,8 +65,8 @@ def parse_full_images_binary(reader: Reader) -> dict[int, Image]:
     parse_images_binary(reader)
     reader.offset = 0
     images: dict[int, Image] = {}
-    for _ in range(reader.count(_IMAGE.size + 1 + _COUNT.size, "images")):
-        image_id, *pose, camera_id = reader.unpack(_IMAGE, "an image")
+    for _ in range(reader.count(IMAGE.size + 1 + COUNT.size, "images")):
+        image_id, *pose, camera_id = reader.unpack(IMAGE, "an image")
         name = reader.string(LONGEST_NAME, f"the name of image {image_id}")
         number = reader.count(_OBSERVATION.itemsize, f"observations of image {image_id}")
         seen = np.frombuffer(reader.take(number * _OBSERVATION.itemsize), _OBSERVATION)
@@ -107,7 +105,7 @@ def _observations(words: list[bytes], path: PathLike, line: int) -> tuple[NDArra
 def parse_full_points_binary(reader: Reader) -> dict[int, Point3D]:
     """The points of a points3D.bin by id."""
     points: dict[int, Point3D] = {}
-    for _ in range(reader.count(_POINT.size + _COUNT.size, "points")):
+    for _ in range(reader.count(_POINT.size + COUNT.size, "points")):
         start = reader.offset
         point_id, x, y, z, red, green, blue, error = reader.unpack(_POINT, "a point")
         if point_id in points:
@@ -150,12 +148,12 @@ def _whole(word: bytes, least: int, most: int, what: str) -> int:
 
 def format_full_images_binary(images: Mapping[int, Image]) -> bytes:
     """The content of an images.bin."""
-    parts = [_COUNT.pack(len(images))]
+    parts = [COUNT.pack(len(images))]
     for image in _named(images.values()):
         seen = np.zeros(len(image.xys), _OBSERVATION)
         seen["xy"], seen["point"] = image.xys, image.point3D_ids
-        parts += [_IMAGE.pack(image.id, *image.qvec, *image.tvec, image.camera_id), image.name.encode("utf-8"), b"\0"]
-        parts += [_COUNT.pack(len(seen)), seen.tobytes()]
+        parts += [IMAGE.pack(image.id, *image.qvec, *image.tvec, image.camera_id), image.name.encode("utf-8"), b"\0"]
+        parts += [COUNT.pack(len(seen)), seen.tobytes()]
     return b"".join(parts)
 
 
@@ -172,12 +170,12 @@ def format_full_images_text(images: Mapping[int, Image]) -> bytes:
 
 def format_full_points_binary(points: Mapping[int, Point3D]) -> bytes:
     """The content of a points3D.bin."""
-    parts = [_COUNT.pack(len(points))]
+    parts = [COUNT.pack(len(points))]
     for point in points.values():
         track = np.zeros(len(point.image_ids), _VIEW)
         track["image"], track["observation"] = point.image_ids, point.point2D_idxs
         parts.append(_POINT.pack(point.id, *point.xyz, *map(int, point.rgb), point.error))
-        parts += [_COUNT.pack(len(track)), track.tobytes()]
+        parts += [COUNT.pack(len(track)), track.tobytes()]
     return b"".join(parts)
 
 

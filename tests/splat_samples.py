@@ -24,6 +24,13 @@ def some_splats(number: int, degree: int, seed: int = 0) -> GaussianArrays:
     )
 
 
+def random_splats(number: int, degree: int, seed: int = 0) -> GaussianArrays:
+    """Gaussians of normally distributed parameters, which plain files hold and packed ones may not."""
+    random = np.random.default_rng(seed)
+    shapes = [(3,), (1, 3), ((degree + 1) ** 2 - 1, 3), (1,), (3,), (4,)]
+    return GaussianArrays(*(random.standard_normal((number, *shape), dtype=np.float32) for shape in shapes))
+
+
 def extent(gaussians: GaussianArrays) -> float:
     return float((gaussians.xyz.max(axis=0) - gaussians.xyz.min(axis=0)).max())
 
