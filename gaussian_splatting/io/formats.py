@@ -11,7 +11,7 @@ import numpy as np
 
 from gaussian_splatting.errors import FormatError, SplatError
 from gaussian_splatting.io.compressed_ply import is_compressed, parse_compressed_ply, write_compressed_ply
-from gaussian_splatting.io.gaussian_arrays import FIELDS, GaussianArrays, without_unusable
+from gaussian_splatting.io.gaussian_arrays import GaussianArrays, without_unusable
 from gaussian_splatting.io.gltf import parse_glb, write_glb
 from gaussian_splatting.io.ksplat import parse_ksplat
 from gaussian_splatting.io.ply_gaussians import parse_gaussians, write_gaussians
@@ -92,10 +92,11 @@ def _read_checkpoint(path: PathLike, strict: bool) -> SplatFile:
     from gaussian_splatting.io.checkpoint import read_checkpoint
 
     checkpoint = read_checkpoint(path)
-    missing = [name for name in FIELDS if f"parameter.{name}" not in checkpoint.tensors]
+    names = ("xyz", "f_dc", "f_rest", "opacity", "scaling", "rotation")
+    missing = [name for name in names if f"parameter.{name}" not in checkpoint.tensors]
     if missing:
         raise FormatError(f"{os.fspath(path)}: the checkpoint holds no Gaussians: parameter.{missing[0]} is missing")
-    arrays = (np.asarray(checkpoint.tensors[f"parameter.{name}"].float().numpy()) for name in FIELDS)
+    arrays = (np.asarray(checkpoint.tensors[f"parameter.{name}"].float().numpy()) for name in names)
     gaussians = GaussianArrays(*arrays)
     settings = checkpoint.description.get("settings")
     said = settings.get("antialiased") if isinstance(settings, dict) else None

@@ -28,8 +28,8 @@ def report(arguments: argparse.Namespace) -> None:
     """Everything the command does, as library calls."""
     from gaussian_splatting.errors import SplatError
     from gaussian_splatting.report.page import write_report
-    from gaussian_splatting.runs.folder import RunFolder
     from gaussian_splatting.runs.claim import held_by
+    from gaussian_splatting.runs.folder import RunFolder
 
     for path in arguments.destination:
         folder = RunFolder(path)
