@@ -13,6 +13,7 @@ from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.budget_size import budget_of, length_factor
+from gaussian_splatting.trainer.cutting import keep_most_opaque
 from gaussian_splatting.trainer.rates import REFERENCE_LENGTH
 from gaussian_splatting.trainer.screen_gradients import ScreenGradients
 from gaussian_splatting.trainer.splitting import long_axis_children
@@ -112,7 +113,7 @@ class Budget(BaseTrainer):
         if options.from_iter <= self.curr_step <= options.until_iter and self.curr_step % options.interval == 0:
             self._refine_now()
         elif self.workers.count(self.model) > self.seen.final_count:
-            self._cut_to(self.seen.start_count)
+            keep_most_opaque(self, self.seen.start_count, "budget")
 
     def allowed(self, step: int) -> int:
         """The number of Gaussians that the curve allows after the refinement of a step."""
@@ -174,14 +175,6 @@ class Budget(BaseTrainer):
         fresh = torch.arange(len(parents), device=parents.device) >= len(kept)
         _, parts = self.workers.held(parts)
         self.workers.change_rows(self.model, parents, fresh, long_axis_children(self.model, parts))
-
-    def _cut_to(self, count: int) -> None:
-        """Keep the `count` most opaque Gaussians, among equals a random choice."""
-        opacity = self.workers.all_rows(self.model.get_opacity[:, 0])
-        order = torch.randperm(len(opacity), generator=self.random("budget")).to(opacity.device)
-        ranked = opacity[order].sort(descending=True, stable=True).indices
-        kept = order[ranked[:count]].sort().values
-        self.workers.change_rows(self.model, kept, torch.zeros_like(kept, dtype=torch.bool))
 
 
 def best(score: Tensor, count: int) -> Tensor:

@@ -22,6 +22,7 @@ from gaussian_splatting.geometry.rotations import build_scaling_rotation
 from gaussian_splatting.losses.regularisers import mean_opacity, mean_scale
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
+from gaussian_splatting.trainer.cutting import keep_most_opaque
 from gaussian_splatting.trainer.randomness import normal
 from gaussian_splatting.trainer.relocation import draw_copies, relocated, spread
 from gaussian_splatting.trainer.screen_gradients import ScreenGradients
@@ -88,7 +89,7 @@ class MCMC(BaseTrainer):
             self.model.overwrite_rows("scaling", everything, self.model._scaling + math.log(self.mcmc.init_scale))
         if len(self.model) > self.mcmc.cap_max:
             log.info(
-                "%d Gaussians at the start, more than mcmc_cap_max %d: the faintest go at the first relocation",
+                "%d Gaussians at the start, more than mcmc_cap_max %d: the faintest go in the first step",
                 len(self.model), self.mcmc.cap_max,
             )  # fmt: skip
 
@@ -114,6 +115,8 @@ class MCMC(BaseTrainer):
         options = self.mcmc
         if options.from_iter < self.curr_step < options.until_iter and self.curr_step % options.interval == 0:
             self._relocate()
+        if self.workers.count(self.model) > options.cap_max:
+            keep_most_opaque(self, options.cap_max, "mcmc cap")
         if options.noise_lr:
             self._shake()
 

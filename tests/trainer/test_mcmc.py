@@ -79,6 +79,12 @@ def test_more_gaussians_than_the_cap_lose_the_faintest_and_it_is_said(caplog):
     assert torch.equal(trainer.model.get_xyz, brightest)
 
 
+def test_the_cap_holds_from_the_first_step_on():
+    trainer = make_trainer(mcmc_cap_max=50, mcmc_from_iter=500)
+    next(trainer.run(TinyDataset(), 1))
+    assert len(trainer.model) == 50
+
+
 def test_the_dead_become_copies_of_the_living():
     opacity = torch.full((60,), 0.5)
     opacity[:5] = 0.004

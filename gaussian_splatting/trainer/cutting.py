@@ -1,0 +1,20 @@
+"""A start with more Gaussians than there may be is cut."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from gaussian_splatting.trainer.base import BaseTrainer
+
+
+@torch.no_grad()
+def keep_most_opaque(trainer: BaseTrainer, count: int, purpose: str) -> None:
+    """Keep the `count` most opaque Gaussians, among equals a random choice, which `purpose` names; see `random`."""
+    opacity = trainer.workers.all_rows(trainer.model.get_opacity[:, 0])
+    order = torch.randperm(len(opacity), generator=trainer.random(purpose)).to(opacity.device)
+    ranked = opacity[order].sort(descending=True, stable=True).indices
+    kept = order[ranked[:count]].sort().values
+    trainer.workers.change_rows(trainer.model, kept, torch.zeros_like(kept, dtype=torch.bool))
