@@ -6,8 +6,10 @@ decided is in every checkpoint, and from there a run goes on as it was.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gaussian_splatting.errors import CheckpointError
@@ -72,7 +74,8 @@ def first_length(make: Callable[[int], BaseTrainer], cameras: CameraDataset, sec
     thrown away. Its very first step comes before the time: it does what is done once, such as compiling kernels.
     """
     cameras.preload()
-    trainer, pixels = make(TRIAL_LENGTH), pixels_of(cameras)
+    with hushed():
+        trainer, pixels = make(TRIAL_LENGTH), pixels_of(cameras)
     with cores_for_kernels(trainer.model):
         next(trainer.run(cameras, 1))
     started = time.monotonic()
@@ -85,7 +88,8 @@ def first_length(make: Callable[[int], BaseTrainer], cameras: CameraDataset, sec
                 if number == WARM_UP - 1:
                     measured -= time.monotonic()
             measured += time.monotonic()
-        expected += expected_cost(trainer, first + WARM_UP, first + WARM_UP + TRIED, pixels)
+        num = trainer.workers.count(trainer.model)
+        expected += expected_cost(trainer, first + WARM_UP, first + WARM_UP + TRIED, pixels, num)
     left = LEFT_FOR_SURPRISES * seconds - (time.monotonic() - started)
     fits = max(1, round(TRIAL_LENGTH * left * expected / (measured * whole)))
     length = longer_run(make, pixels, fits, left * expected / measured)
@@ -99,11 +103,24 @@ def longer_run(make: Callable[[int], BaseTrainer], pixels: int, length: int, aff
     between 1 and 1.5, so that every round leaves a quarter of the error or less.
     """
     for _ in range(ROUNDS if length > TRIAL_LENGTH else 0):
-        cost = expected_cost(make(length), 0, length, pixels)
+        with hushed():
+            cost = expected_cost(make(length), 0, length, pixels)
         length = max(1, round(length * (affordable / cost) ** 0.8))
         if abs(cost / affordable - 1) < CLOSE_ENOUGH:
             break
     return length
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Within, only warnings are logged: a trainer that is thrown away has nothing to say."""
+    log = logging.getLogger("gaussian_splatting")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def decisions_in(description: Mapping[str, Any], path: object) -> list[tuple[int, int]]:

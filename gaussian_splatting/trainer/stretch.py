@@ -11,8 +11,8 @@ from gaussian_splatting.options import flat_options
 if TYPE_CHECKING:
     from gaussian_splatting.trainer.base import BaseTrainer
 
-FIXED, PER_PIXEL, PER_GAUSSIAN = 5.7e-3, 9.6e-8, 1.7e-7
-"""Seconds of a step, measured on one core; for plans only their ratios count."""
+FIXED, PER_PIXEL, PER_GAUSSIAN = 5.2e-3, 5.7e-8, 2.4e-7
+"""Seconds of a step on two cores, fitted to runs of the presets on four scenes; for plans only their ratios count."""
 SAMPLES = 200
 
 
@@ -49,15 +49,20 @@ def _stretched(rate: Callable[[int], float], step: int, factor: float) -> Callab
     return of_new_step
 
 
-def expected_cost(trainer: BaseTrainer, first: int, last: int, pixels: int) -> float:
-    """How long the steps after `first` up to `last` take on pictures of `pixels`, in units that the machine decides."""
+def expected_cost(trainer: BaseTrainer, first: int, last: int, pixels: int, num: int | None = None) -> float:
+    """How long the steps after `first` up to `last` take on pictures of `pixels`, in units that the machine decides.
+
+    With `num` Gaussians; without, with as many as are expected at each step.
+    """
     count = last - first
     if count <= 0:
         return 0.0
     samples = min(count, SAMPLES)
     steps = [first + 1 + (2 * index + 1) * count // (2 * samples) for index in range(samples)]
     costs = [
-        FIXED + PER_PIXEL * pixels * trainer.picture_share(step) + PER_GAUSSIAN * trainer.expected_count(step)
+        FIXED
+        + PER_PIXEL * pixels * trainer.picture_share(step)
+        + PER_GAUSSIAN * (trainer.expected_count(step) if num is None else num)
         for step in steps
     ]
     return count * sum(costs) / samples

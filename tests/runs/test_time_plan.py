@@ -76,6 +76,12 @@ def test_a_longer_run_with_more_gaussians_costs_what_is_affordable(short):
     assert expected_cost(make(length), 0, length, 32 * 24) == pytest.approx(affordable, rel=0.05)
 
 
+def test_a_known_number_of_gaussians_counts_instead_of_the_expected_one():
+    trainer = BaseFastTrainer(tiny_model(), TinyDataset(), **SCHEDULE)
+    few, many = (expected_cost(trainer, 900, 901, 32 * 24, num) for num in (60, 600_000))
+    assert few < expected_cost(trainer, 900, 901, 32 * 24) < many
+
+
 def test_a_short_run_makes_no_other_trainer():
     assert longer_run(lambda length: pytest.fail("a trainer was made"), 32 * 24, 900, 1.0) == 900
 
