@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from gaussian_splatting.trainer.workers import Alone
 
 REFERENCE_LENGTH = 30_000
+NO_SPARSE_GRADIENTS = (
+    "--sparse_grad: gsplat's sparse gradients are those of centres, rotations and scales only; colours and inverse "
+    "depth reach every centre densely, features read gradients of all rows, and Adam of the rows present costs "
+    "quality; use --packed for less memory, or --with sh_rest for cheaper updates"
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,6 +70,8 @@ def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
         require_viser()
     if arguments.tensorboard:
         tensorboard_log.require_tensorboard()
+    if arguments.sparse_grad:
+        raise SplatError(NO_SPARSE_GRADIENTS)
     cls = prepare.trainer_class(
         arguments.mode, arguments.load_ply, arguments.trainer, features(arguments), preset=arguments.preset
     )
@@ -88,6 +95,8 @@ def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
                 init=arguments.init or "points", init_ply=arguments.init_ply, cameras=cameras,
             )  # fmt: skip
             gaussians.antialiasing = arguments.antialiased
+            gaussians.packed, gaussians.radius_clip = arguments.packed, arguments.radius_clip
+            gaussians.require_view_options()
             return prepare.prepare_trainer(
                 gaussians, cameras, arguments.mode, configs=options, trainer=cls, iterations=length, seed=arguments.seed
             )
@@ -230,6 +239,8 @@ def write_settings(arguments: argparse.Namespace, trainer: BaseTrainer, folder: 
         load_camera=arguments.load_camera,
         init=arguments.init_ply or arguments.init or "points",
         antialiased=arguments.antialiased,
+        packed=arguments.packed,
+        radius_clip=arguments.radius_clip,
         backend=trainer.model.backend,
         device=str(trainer.model.get_xyz.device),
     )
