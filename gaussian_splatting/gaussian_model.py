@@ -12,7 +12,7 @@ from gaussian_splatting.gaussian_rows import ATTRIBUTES, GaussianRows
 from gaussian_splatting.geometry.activations import inverse_sigmoid, place_independent_sigmoid
 from gaussian_splatting.geometry.clamping import clamped_to_unit
 from gaussian_splatting.geometry.rotations import build_covariance_from_scaling_rotation
-from gaussian_splatting.rasterizer import get_backend
+from gaussian_splatting.rasterizer import get_backend, require_view_options, resolve_backend
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ class GaussianModel(GaussianRows):
         self.debug = False
         self.antialiasing = False
         self.absolute_gradients = False
+        self.packed = False
+        """Whether a step keeps what lies between parameters and picture of the visible Gaussians only (gsplat)."""
+        self.radius_clip = 0.0
+        """Pixels: Gaussians of this radius or less are not rendered (gsplat, reference)."""
         self.renderer: Callable[[GaussianParameters, RasterView], RasterOutput] | None = None
         """What renders instead of the backend, where these are not all Gaussians of the scene."""
         self.started_at_random = False
@@ -128,7 +132,14 @@ class GaussianModel(GaussianRows):
         """The camera in the rasteriser's own type. The pose is a constant here; see CameraTrainableGaussianModel."""
         return self._view_with_pose(camera, camera.world_view_transform.detach().T)
 
+    def require_view_options(self) -> None:
+        """Raise BackendError where the backend does not heed `packed` or `radius_clip`."""
+        if self.packed or self.radius_clip:
+            name = resolve_backend(self.backend, self._xyz.device)
+            require_view_options(name, packed=self.packed, radius_clip=self.radius_clip)
+
     def _view_with_pose(self, camera: Camera, viewmat: Tensor) -> RasterView:
+        self.require_view_options()
         return RasterView(
             viewmat=viewmat,
             K=camera.K,
@@ -137,6 +148,8 @@ class GaussianModel(GaussianRows):
             sh_degree=sh_degree_for(camera, self.active_sh_degree),
             background=camera.bg_color,
             antialiased=self.antialiasing,
+            packed=self.packed,
+            radius_clip=self.radius_clip,
             absgrad=self.absolute_gradients,
             scale_modifier=self.scale_modifier,
             eps2d=screen_blur(camera),
@@ -186,6 +199,7 @@ class GaussianModel(GaussianRows):
             backgrounds=view.background[None],
             render_mode="RGB+ED",
             packed=False,
+            radius_clip=view.radius_clip,
             rasterize_mode="antialiased" if view.antialiased else "classic",
         )
         depth, radii = color[0, ..., 3], meta["radii"][0].amax(-1)
@@ -291,11 +305,11 @@ def viewspace_gradient(means2d: Tensor, size: tuple[int, int]) -> Tensor:
     if gradient is None:
         raise RuntimeError("there is no screen gradient yet; call backward() on a loss of this output first")
     gradient = getattr(means2d, "absgrad", gradient)
-    return gradient.reshape(-1, 2) * _pixels(size, gradient.dtype, gradient.device) * 0.5
+    return gradient.reshape(-1, 2) * _half_size(size, gradient.dtype, gradient.device)
 
 
 @lru_cache(maxsize=64)
-def _pixels(size: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A size on a device, sent there once."""
+def _half_size(size: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Half of a size in pixels on a device, sent there once."""
     with torch.inference_mode(False):
-        return torch.tensor(size, dtype=dtype, device=device)
+        return torch.tensor([0.5 * side for side in size], dtype=dtype, device=device)

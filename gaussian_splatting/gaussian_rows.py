@@ -26,6 +26,12 @@ ATTRIBUTES = {
 Commit = Callable[[Mapping[str, nn.Parameter]], None]
 
 
+def rows_moved(old: Tensor, parents: Tensor, fresh: Tensor) -> Tensor:
+    """The rows of `old` at `parents` [M], zero where `fresh` [M] bool: one new tensor, and no wait for a card."""
+    new = old.index_select(0, parents)
+    return new.masked_fill_(fresh.view(-1, *(1,) * (new.ndim - 1)), 0)
+
+
 class RowFollower(Protocol):
     """Something with values per Gaussian (an optimiser, statistics) that must follow when rows move."""
 
@@ -104,10 +110,12 @@ class GaussianRows(nn.Module):
         [fresh count, ...] replaces what they would have copied. Gradients are dropped.
         """
         values, parameters = values or {}, {}
+        parents, fresh = parents.to(self._xyz.device), fresh.to(self._xyz.device)
+        born = fresh.nonzero()[:, 0] if values else fresh
         for name, old in self.rows().items():
-            new = old.detach()[parents]
+            new = old.detach().index_select(0, parents)
             if name in values:
-                new[fresh] = values[name].to(new.dtype)
+                new.index_copy_(0, born, values[name].to(new.dtype))
             parameters[name] = nn.Parameter(new.requires_grad_(old.requires_grad))
         commits = [follower.prepare_rows(parents, fresh) for follower in self.followers()]
         for name, attribute in ATTRIBUTES.items():

@@ -118,23 +118,34 @@ def cuda_findings() -> list[Finding]:
     memory = torch.cuda.get_device_properties(0).total_memory / 1e9
     text = f"{name}, {memory:.0f} GB, compute capability {capability}, torch for CUDA {torch.version.cuda}"
     found = [Finding("cuda", "graphics card", "good", text), _architectures(torch, capability)]
-    return [*found, _kernels_of_gsplat()]
+    return [*found, _kernels_of_gsplat(torch.version.cuda)]
 
 
-def _kernels_of_gsplat() -> Finding:
-    """gsplat either comes with compiled kernels, or compiles them when it is first used."""
+def _kernels_of_gsplat(built_for: str | None) -> Finding:
+    """gsplat either comes with compiled kernels, or compiles them when it is first used, for torch's CUDA."""
+    name = "gsplat kernels"
     if gsplat_build.is_shipped():
-        return Finding("cuda", "gsplat kernels", "good", "compiled, in the installed package")
-    home = os.environ.get("CUDA_HOME")
-    nvcc = shutil.which("nvcc") or (shutil.which("nvcc", path=os.path.join(home, "bin")) if home else None)
-    if nvcc and gsplat_build.ninja() is None:
-        return Finding("cuda", "gsplat kernels", "bad", "not compiled, and ninja is missing", "pip install ninja")
-    if nvcc:
-        cards = os.environ.get("TORCH_CUDA_ARCH_LIST")
-        text = f"compiled on first use, some minutes, {gsplat_build.jobs()} jobs at a time, by {nvcc}"
-        return Finding("cuda", "gsplat kernels", "good", text + (f", for cards of {cards}" if cards else ""))
-    cure = "install a wheel of gsplat with compiled kernels (https://docs.gsplat.studio/whl), or the CUDA toolkit"
-    return Finding("cuda", "gsplat kernels", "bad", "not compiled, and there is no nvcc to compile them", cure)
+        return Finding("cuda", name, "good", "compiled, in the installed package")
+    nvcc = gsplat_build.compiler()
+    if nvcc is None:
+        cure = "install a wheel of gsplat with compiled kernels (https://docs.gsplat.studio/whl), or the CUDA toolkit"
+        return Finding("cuda", name, "bad", "not compiled, and there is no nvcc to compile them", cure)
+    version = gsplat_build.compiler_version(nvcc)
+    if version is None:
+        cure = "install the CUDA toolkit" + (f" {built_for}" if built_for else "") + ", and set CUDA_HOME to its folder"
+        return Finding("cuda", name, "bad", f"not compiled, and {nvcc} --version gives no version", cure)
+    if built_for is not None and version.split(".")[0] != built_for.split(".")[0]:
+        text = f"not compiled, and {nvcc} is of CUDA {version}, but torch of CUDA {built_for}"
+        cure = (
+            f"install the CUDA toolkit {built_for} and set CUDA_HOME to its folder, or install a torch for CUDA "
+            f"{version.split('.')[0]}: https://pytorch.org/get-started/locally"
+        )
+        return Finding("cuda", name, "bad", text, cure)
+    if gsplat_build.ninja() is None:
+        return Finding("cuda", name, "bad", "not compiled, and ninja is missing", "pip install ninja")
+    cards = os.environ.get("TORCH_CUDA_ARCH_LIST")
+    text = f"compiled on first use, some minutes, {gsplat_build.jobs()} jobs at a time, by {nvcc} of CUDA {version}"
+    return Finding("cuda", name, "good", text + (f", for cards of {cards}" if cards else ""))
 
 
 def _architectures(torch: Any, capability: str) -> Finding:

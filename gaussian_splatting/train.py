@@ -50,6 +50,7 @@ def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
     from gaussian_splatting.convert.offer import scene_of
     from gaussian_splatting.runs.following import held_folder, run_class
     from gaussian_splatting.runs.processes import own_device
+    from gaussian_splatting.runs.rescue import preparation
     from gaussian_splatting.trainer.workers import join
 
     require_watchers(arguments, workers)
@@ -59,7 +60,8 @@ def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
     device = own_device(commands.chosen_device(arguments))
     with held_folder(workers, arguments.destination, arguments.resume, arguments.overwrite, say) as claim:
         arguments.source = workers.first(lambda: scene_of(source, convert=arguments.convert, show_progress=show))
-        cameras, held_out = load_scene(arguments, device, cls.trains_cameras)
+        with preparation():
+            cameras, held_out = load_scene(arguments, device, cls.trains_cameras)
 
         def make(length: int) -> BaseTrainer:
             gaussians = prepare.prepare_gaussians(
@@ -68,15 +70,18 @@ def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
                 init=arguments.init or "points", init_ply=arguments.init_ply, cameras=cameras,
             )  # fmt: skip
             gaussians.antialiasing = arguments.antialiased
+            gaussians.packed, gaussians.radius_clip = arguments.packed, arguments.radius_clip
+            gaussians.require_view_options()
             if claim.found is None:
                 require_room(len(gaussians.get_xyz), arguments.max_gaussians, cls)
             return prepare.prepare_trainer(
                 gaussians, cameras, arguments.mode, configs=options, trainer=cls, iterations=length, seed=arguments.seed
             )
 
-        plan, iterations, length = planned(arguments, claim, cameras, make, workers)
-        trainer = make(length)
-        join(trainer, workers)
+        with preparation():
+            plan, iterations, length = planned(arguments, claim, cameras, make, workers)
+            trainer = make(length)
+            join(trainer, workers)
         saves = [7_000, 30_000] if arguments.save_iterations is None else arguments.save_iterations
         run = run_class(workers)(
             trainer, cameras, claim.run, iterations, saves, held_out, show_progress=show, say=claim.say,
@@ -147,7 +152,7 @@ def announce(
         from gaussian_splatting.runs import card_memory
 
         device = trainer.model.get_xyz.device
-        for line in card_memory.advice(trainer, cameras, card_memory.free_bytes(device), str(device)):
+        for line in card_memory.advice(trainer, cameras, iterations, card_memory.free_bytes(device), str(device)):
             say(line)
 
 

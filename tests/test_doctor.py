@@ -124,13 +124,46 @@ def test_a_card_that_torch_was_not_built_for_is_noticed(built, capability, state
 
 def test_kernels_that_can_neither_be_found_nor_compiled_are_noticed(monkeypatch):
     monkeypatch.setattr(health.gsplat_build, "is_shipped", lambda: False)
+    monkeypatch.setattr(health.gsplat_build, "toolkit", lambda: None)
+    monkeypatch.setattr(health.gsplat_build, "compiler_version", lambda nvcc: "12.6")
     monkeypatch.setattr(health.shutil, "which", lambda *arguments, **named: None)
-    assert health._kernels_of_gsplat().state == "bad"
+    assert health._kernels_of_gsplat("12.4").state == "bad"
     monkeypatch.setattr(health.shutil, "which", lambda name, path=None: "/x/nvcc" if name == "nvcc" else None)
-    assert health._kernels_of_gsplat().cure == "pip install ninja"
+    assert health._kernels_of_gsplat("12.4").cure == "pip install ninja"
     monkeypatch.setattr(health.shutil, "which", lambda name, path=None: f"/x/{name}")
     monkeypatch.setattr(health.gsplat_build, "jobs", lambda: 3)
-    assert health._kernels_of_gsplat().text == "compiled on first use, some minutes, 3 jobs at a time, by /x/nvcc"
+    text = health._kernels_of_gsplat("12.4").text
+    assert text == "compiled on first use, some minutes, 3 jobs at a time, by /x/nvcc of CUDA 12.6"
+
+
+def a_compiler(folder: Path, answer: str) -> Path:
+    """A CUDA toolkit whose nvcc says `answer`."""
+    program = folder / "bin" / "nvcc"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\n{answer}\n")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+@pytest.mark.parametrize(
+    ("answer", "state", "text"),
+    [
+        ("echo Cuda compilation tools, release 12.8", "good", "{nvcc} of CUDA 12.8"),
+        ("echo Cuda compilation tools, release 11.8", "bad", "{nvcc} is of CUDA 11.8, but torch of CUDA 12.4"),
+        ("echo nothing to say", "bad", "{nvcc} --version gives no version"),
+        ("exit 3", "bad", "{nvcc} --version gives no version"),
+    ],
+)
+def test_a_compiler_of_another_cuda_than_that_of_torch_is_noticed(monkeypatch, tmp_path, answer, state, text):
+    nvcc = a_compiler(tmp_path, answer)
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    monkeypatch.setattr(health.gsplat_build, "is_shipped", lambda: False)
+    monkeypatch.setattr(health.gsplat_build, "ninja", lambda: "/x/ninja")
+    finding = health._kernels_of_gsplat("12.4")
+    assert finding.state == state
+    assert text.format(nvcc=nvcc) in finding.text
+    assert state == "good" or "install the CUDA toolkit 12.4" in (finding.cure or "")
 
 
 def test_a_folder_that_cannot_be_written_is_noticed(tmp_path):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gaussian_splatting.gaussian_model import GaussianModel
 from gaussian_splatting.gaussian_rows import ATTRIBUTES
+from gaussian_splatting.trainer.named import BaseDensificationTrainer
+from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
 
 def make_model(num: int = 5) -> GaussianModel:
@@ -51,6 +56,40 @@ def test_rows_and_followers_move_together():
     assert model.get_xyz[2].tolist() == [7, 8, 9]
     assert recorder.values.tolist() == [4, 1, -1]
     assert all(getattr(model, name).shape[0] == 3 for name in ATTRIBUTES.values())
+
+
+class Calls(TorchDispatchMode):
+    """Counts the operations of torch by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        self.counts[str(function)] += 1
+        return function(*arguments, **(named or {}))
+
+
+def test_every_tensor_is_made_anew_once_and_the_host_waits_once():
+    trainer = BaseDensificationTrainer(tiny_model(), TinyDataset())
+    for _ in trainer.run(TinyDataset(), 2):
+        pass
+    old = {name: value.detach().clone() for name, value in trainer.model.rows().items()}
+    moments = {name: dict(trainer.optimizer.state[trainer.optimizer.group(name)["params"][0]]) for name in ATTRIBUTES}
+    parents = torch.cat((torch.arange(10, 60), torch.tensor([20, 20])))
+    fresh = torch.arange(52) >= 50
+    with Calls() as calls:
+        trainer.model.change_rows(parents, fresh, {"xyz": torch.ones(2, 3)})
+    tensors = 6 + 12 + len(trainer.screen.row_fields())
+    assert calls.counts["aten.index_select.default"] == tensors
+    assert calls.counts["aten.nonzero.default"] == 1
+    assert not {name for name in calls.counts if "cat" in name or "clone" in name or "index.Tensor" in name}
+    assert torch.equal(trainer.model._xyz, torch.cat((old["xyz"][10:], torch.ones(2, 3))))
+    assert torch.equal(trainer.model._scaling, old["scaling"][parents])
+    for name, (parameter, state) in {n: (p, moments[n]) for n, p in trainer.model.rows().items()}.items():
+        for moment in ("exp_avg", "exp_avg_sq"):
+            expected = torch.where(fresh.view(-1, *(1,) * (parameter.ndim - 1)), 0, state[moment][parents])
+            assert torch.equal(trainer.optimizer.state[parameter][moment], expected), (name, moment)
 
 
 def test_a_follower_that_fails_leaves_everything_as_it_was():

@@ -163,3 +163,19 @@ def test_a_run_goes_on_with_the_same_bytes(mode, scene, tmp_path):
     resumed = run(scene, tmp_path / "resumed", "--mode", mode, *flags, "--resume", str(middle), iterations=20)
     assert resumed.point_cloud(20).read_bytes() == whole.point_cloud(20).read_bytes()
     assert cameras_of(resumed) == cameras_of(whole)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--packed"], "the cpu backend has no packed; leave --packed out, or use --backend gsplat"),
+        (
+            ["--radius_clip", "2"],
+            "the cpu backend has no radius_clip; leave --radius_clip out, or use --backend gsplat",
+        ),
+    ],
+)
+def test_options_of_gsplat_are_refused_elsewhere_by_name(scene, tmp_path, capsys, flags, message):
+    command = ["-s", str(scene), "-d", str(tmp_path / "run"), "-i", "2", "--device", "cpu", *PLAIN, *flags]
+    assert train.main(command) == 2
+    assert message in capsys.readouterr().err

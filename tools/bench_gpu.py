@@ -1,12 +1,15 @@
 """Times a training step on a GPU three ways in one run: bare kernels, our trainer, a loop as gsplat's examples have it.
 
     python tools/bench_gpu.py [--sizes 100000,1000000] [--width 1280 --height 800] [--repeats 30] [--json FILE]
+                              [--scene assets/demo] [--example_steps 7000] [--presets default,fast]
 
 bare: render, L1 + SSIM, backward and one fused Adam per parameter, with nothing around them. ours: `BaseTrainer.step`.
 example: activated parameters, one Adam each, SSIM from PyTorch and `loss.item()` every step. All three render the same
 Gaussians through the same backend and take the same picture. The loss is timed alone, too, forward and backward, fused
-and by PyTorch. Times are medians of device time in milliseconds; memory is the peak that PyTorch allocated. `--device
-cpu` runs the same code without a card.
+and by PyTorch. `floor_ms` is what a step cannot be faster than on this card, see `bench_roofline.py`. Last, presets and
+the loop train on a real scene: the time that each preset takes to the PSNR that the loop has at its end, see
+`bench_quality.py`; `--presets ""` leaves that out. Times are medians of device time in milliseconds; memory is the peak
+that PyTorch allocated. `--device cpu` runs the same code without a card.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
+import bench_quality  # noqa: E402
+import bench_roofline  # noqa: E402
 import bench_scenes  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
@@ -185,7 +190,18 @@ def measure(num: int, width: int, height: int, device: str, repeats: int) -> dic
     found["bare_ms"] = sum(found[name] for name in stages)
     found["ours_over_bare"] = found["ours_ms"] / found["bare_ms"]
     found["example_over_ours"] = found["example_ms"] / found["ours_ms"]
-    return {"num_gaussians": num, "width": width, "height": height, **found, **memory}
+    floor = bench_roofline.floor(work_of(scene, device), bench_roofline.peaks(device), found["ours_ms"])
+    return {"num_gaussians": num, "width": width, "height": height, **found, **floor, **memory}
+
+
+@torch.no_grad()
+def work_of(scene: bench_scenes.BenchScene, device: str) -> bench_roofline.Counts:
+    """What the view of a scene makes a step do."""
+    backend = gsplat if device == "cuda" else cpu
+    values = [getattr(scene, name).to(device) for name in ("means", "quats", "scales", "opacities", "colors")]
+    cameras = (scene.viewmat[None].to(device), scene.K[None].to(device), scene.width, scene.height)
+    meta = backend.rasterization(*values, *cameras, sh_degree=bench_scenes.DEGREE, packed=False)[2]
+    return bench_roofline.counts(meta, len(scene.means), scene.width, scene.height)
 
 
 def spoken(row: dict[str, Any]) -> str:
@@ -203,6 +219,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--height", type=int, default=800)
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--scene", type=Path, default=ROOT / "assets" / "demo", help="for the comparison of quality")
+    parser.add_argument("--resolution", "-r", type=int, help="divisor of its pictures")
+    parser.add_argument("--example_steps", type=int, default=7_000, help="length of the loop")
+    parser.add_argument("--our_steps", type=int, help="length of the presets (default: their own)")
+    parser.add_argument("--presets", default="default,fast", help="which are compared with the loop")
     parser.add_argument("--json", type=Path, help="also write everything here")
     return parser.parse_args()
 
@@ -219,10 +240,17 @@ def main() -> None:
         row = measure(num, options.width, options.height, options.device, options.repeats)
         rows.append(row)
         print(spoken(row))
+    quality = None
+    if options.presets:
+        presets = options.presets.split(",")
+        quality = bench_quality.compare(
+            options.scene, options.device, options.example_steps, presets, options.resolution, options.our_steps
+        )
+        print(*bench_quality.spoken(quality), sep="\n")
     if options.json:
         from gaussian_splatting.io import storage
 
-        storage.write_json(options.json, {"device": name, "torch": torch.__version__, "rows": rows})
+        storage.write_json(options.json, {"device": name, "torch": torch.__version__, "rows": rows, "quality": quality})
 
 
 if __name__ == "__main__":

@@ -79,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     start.add_argument("--init_ply", metavar="FILE", help="start at this point cloud, or at the Gaussians of this file")
     model.add_argument("--max_gaussians", type=commands.positive_integer, help="never exceed this many Gaussians")
+    add_raster_flags(parser)
     watching = parser.add_argument_group("viewer")
     watching.add_argument("--viewer", action="store_true", help="show the training in the browser; changes no result")
     add_server_flags(watching)
@@ -141,6 +142,26 @@ def init_choice(text: str) -> str:
     except SceneError as error:
         raise argparse.ArgumentTypeError(str(error).removeprefix("--init ")) from error
     return text
+
+
+def add_raster_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of the gsplat backend."""
+    raster = parser.add_argument_group("gsplat")
+    raster.add_argument(
+        "--packed", action="store_true", help="less memory where a view shows a small part of the scene; same result"
+    )
+    raster.add_argument(
+        "--radius_clip", type=pixels, default=0.0, metavar="PIXELS",
+        help="leave out Gaussians of this radius on the screen, or less, while training (default 0)",
+    )  # fmt: skip
+
+
+def pixels(text: str) -> float:
+    """An argparse type: a finite number of at least 0."""
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of pixels of at least 0")
+    return number
 
 
 def add_scene_flags(parser: argparse.ArgumentParser) -> None:

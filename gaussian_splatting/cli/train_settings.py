@@ -102,6 +102,8 @@ def write_settings(arguments: argparse.Namespace, trainer: BaseTrainer, folder: 
         load_camera=arguments.load_camera,
         init=arguments.init_ply or arguments.init or "points",
         antialiased=arguments.antialiased,
+        packed=arguments.packed,
+        radius_clip=arguments.radius_clip,
         backend=trainer.model.backend,
         device=str(trainer.model.get_xyz.device),
     )

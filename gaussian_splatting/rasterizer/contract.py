@@ -39,6 +39,8 @@ class RasterView:
     near_plane: float = 0.01
     far_plane: float = 1e10
     eps2d: float = 0.3
+    packed: bool = False  # what is in between is kept of the visible Gaussians only; changes no result
+    radius_clip: float = 0.0  # pixels; Gaussians of this radius or less are not shown
     absgrad: bool = False  # backward also puts the sums of absolute gradients into `means2d.absgrad`
 
 

@@ -23,6 +23,8 @@ from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOut
 
 ABSOLUTE_GRADIENTS = True
 """`RasterView.absgrad` is heeded."""
+VIEW_OPTIONS = frozenset({"packed", "radius_clip"})
+"""Fields of `RasterView` that are heeded, which not every backend does."""
 
 
 def rasterization(
@@ -59,20 +61,34 @@ def render_gaussians(parameters: GaussianParameters, view: RasterView) -> Raster
         far_plane=view.far_plane,
         eps2d=view.eps2d,
         sh_degree=None,
-        packed=False,
-        backgrounds=pad(view.background, (0, 1))[None],
+        packed=view.packed,
+        radius_clip=view.radius_clip,
+        # Packed, gsplat 1.5.3 refuses a background of any shape.
+        backgrounds=None if view.packed else pad(view.background, (0, 1))[None],
         render_mode="RGB+ED",
         rasterize_mode="antialiased" if view.antialiased else "classic",
         absgrad=view.absgrad,
     )
+    to_rows = _spread(meta["gaussian_ids"], len(parameters.means)) if view.packed else _of_first_view
+    colors = pictures[0, ..., :3]
     return RasterOutput(
-        colors=pictures[0, ..., :3],
+        colors=colors + (1 - alphas[0]) * view.background if view.packed else colors,
         alphas=alphas[0, ..., 0],
         depth=pictures[0, ..., 4],
         inverse_depth=pictures[0, ..., 3],
-        radii=meta["radii"][0].amax(dim=-1),
-        means2d=gradient_holder(meta["means2d"], absgrad=view.absgrad),
+        radii=to_rows(meta["radii"]).amax(dim=-1),
+        means2d=gradient_holder(meta["means2d"], absgrad=view.absgrad, to_rows=to_rows),
     )
+
+
+def _of_first_view(values: Tensor) -> Tensor:
+    """The rows [N, ...] of gsplat's [1, N, ...]."""
+    return values[0]
+
+
+def _spread(rows: Tensor, num: int) -> Callable[[Tensor], Tensor]:
+    """Puts values of the visible Gaussians `rows` [V], as packed, into rows of all [num, ...]; the others are zero."""
+    return lambda values: values.new_zeros((num, *values.shape[1:])).index_copy(0, rows.long(), values)
 
 
 def color_channels(parameters: GaussianParameters, view: RasterView, harmonics: Callable[..., Tensor]) -> Tensor:
@@ -87,12 +103,14 @@ def color_channels(parameters: GaussianParameters, view: RasterView, harmonics: 
     return torch.cat([colors, 1 / torch.where(ahead, z, 1)[:, None]], dim=-1)
 
 
-def gradient_holder(means2d: Tensor, absgrad: bool = False) -> Tensor:
-    """The screen positions [N, 2] of gsplat's [1, N, 2]; the backward pass puts their gradient into `.grad`.
+def gradient_holder(
+    means2d: Tensor, absgrad: bool = False, to_rows: Callable[[Tensor], Tensor] = _of_first_view
+) -> Tensor:
+    """The screen positions [N, 2] of gsplat's, by `to_rows`; the backward pass puts their gradient into `.grad`.
 
     With `absgrad` it puts the sums of absolute gradients, which gsplat leaves at its own tensor, into `.absgrad`.
     """
-    holder = means2d[0].detach()
+    holder = to_rows(means2d.detach())
     if means2d.requires_grad:
         holder.requires_grad_()
         # Positions that their own hook held would wait, with the graph behind them, for the garbage collector.
@@ -102,11 +120,12 @@ def gradient_holder(means2d: Tensor, absgrad: bool = False) -> Tensor:
             found = kept()
             if found is None:
                 return
-            found.grad = gradient[0] if found.grad is None else found.grad + gradient[0]
+            rows = to_rows(gradient)
+            found.grad = rows if found.grad is None else found.grad + rows
             if absgrad:
                 origin = source()
                 assert origin is not None
-                sums = origin.absgrad[0]  # pyright: ignore[reportAttributeAccessIssue]
+                sums = to_rows(origin.absgrad)  # pyright: ignore[reportAttributeAccessIssue]
                 found.absgrad = getattr(found, "absgrad", 0) + sums  # pyright: ignore[reportAttributeAccessIssue]
 
         means2d.register_hook(keep)

@@ -25,6 +25,7 @@ from gaussian_splatting.rasterizer.surface import (
 __all__ = ["EXTRAS", "rasterization", "rasterization_2dgs", "render_gaussians"]
 
 NAME = "gsplat-2dgs"
+VIEW_OPTIONS = frozenset({"radius_clip"})
 CHANNELS = 7
 """Of the colours: with the depth, the 8 of one of gsplat's kernels."""
 
@@ -79,6 +80,7 @@ def render_gaussians(parameters: GaussianParameters, view: RasterView) -> Raster
         eps2d=view.eps2d,
         sh_degree=None,
         packed=False,
+        radius_clip=view.radius_clip,
         backgrounds=pad(view.background, (0, CHANNELS - 3))[None],
         render_mode="RGB+ED",
         distloss=True,

@@ -6,7 +6,9 @@ import contextlib
 import importlib.util
 import logging
 import os
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +78,22 @@ def toolkit() -> Path | None:
     candidates = [] if found is None else [Path(found).resolve().parents[1]]
     candidates += [_TOOLKITS / "cuda", *sorted(_TOOLKITS.glob("cuda-*"), reverse=True)]
     return next((one for one in candidates if (one / "include" / "cuda_runtime.h").is_file()), None)
+
+
+def compiler() -> str | None:
+    """The nvcc that will compile: the toolkit's, else the one on PATH."""
+    home = toolkit()
+    return (shutil.which("nvcc", path=str(home / "bin")) if home is not None else None) or shutil.which("nvcc")
+
+
+def compiler_version(nvcc: str) -> str | None:
+    """The version of CUDA that an nvcc is of, as in 12.4; None when it does not say."""
+    try:
+        answer = subprocess.run([nvcc, "--version"], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.search(r"release (\d+\.\d+)", answer.stdout)
+    return None if found is None else found[1]
 
 
 def ninja() -> str | None:

@@ -37,8 +37,8 @@ def project(library: ModuleType, parameters: GaussianParameters, view: RasterVie
     found = library.fully_fused_projection(
         parameters.means, None, parameters.quats, parameters.log_scales.exp() * view.scale_modifier,
         view.viewmat[None], view.K[None], view.width, view.height,
-        eps2d=view.eps2d, near_plane=view.near_plane, far_plane=view.far_plane, packed=True,
-        calc_compensations=view.antialiased, opacities=opacities,
+        eps2d=view.eps2d, near_plane=view.near_plane, far_plane=view.far_plane, radius_clip=view.radius_clip,
+        packed=True, calc_compensations=view.antialiased, opacities=opacities,
     )  # fmt: skip
     _, _, rows, radii, means2d, depths, conics, compensations = found
     rows = rows.long()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gaussian_splatting.trainer.checks import limit_on_gaussians
+from gaussian_splatting.trainer.checks import most_gaussians
 
 if TYPE_CHECKING:
     from gaussian_splatting.dataset.dataset import CameraDataset
@@ -79,20 +79,22 @@ def shard_advice(trainer: BaseTrainer, free: int, name: str) -> list[str]:
     ]
 
 
-def advice(trainer: BaseTrainer, cameras: CameraDataset, free: int, name: str) -> list[str]:
+def advice(trainer: BaseTrainer, cameras: CameraDataset, iterations: int, free: int, name: str) -> list[str]:
     """Lines to say before a run on the card `name` with `free` bytes: the estimate, and what to do when it is too much.
+
+    A recipe that plans its number of Gaussians is judged by the number planned, any other by its limit.
 
     >>> rounded(1_234_567)
     1200000
     """
     if trainer.workers.sharded:
         return shard_advice(trainer, free, name)
-    found, num, limit = estimate(trainer, cameras), len(trainer.model), limit_on_gaussians(trainer)
-    most = num if limit is None else max(num, limit[1])
-    room = found.room(free)
+    found, num = estimate(trainer, cameras), len(trainer.model)
+    room, (option, most) = found.room(free), most_gaussians(trainer, iterations)
+    planned = f", {found.total(most) / GIB:.2f} GiB for the {most} planned" if option is None and most > num else ""
     lines = [
         f"memory of {name}: {free / GIB:.1f} GiB free; about {found.total(num) / GIB:.2f} GiB for {num} Gaussians "
-        f"({found.per_gaussian} bytes each) and pictures, room for about {rounded(room)}"
+        f"({found.per_gaussian} bytes each) and pictures{planned}, room for about {rounded(room)}"
     ]
     if num > room:
         lines.append(
@@ -100,8 +102,8 @@ def advice(trainer: BaseTrainer, cameras: CameraDataset, free: int, name: str) -
             "fewer points (--init random:N), or a lower --sh_degree"
         )
     elif most > room:
-        option = "" if limit is None else f" ({limit[0]} {limit[1]})"
-        lines.append(f"the limit{option} is above that: give --max_gaussians {rounded(room)} to stay within this card")
+        what = f"the number planned ({most})" if option is None else f"the limit ({option} {most})"
+        lines.append(f"{what} is above that: give --max_gaussians {rounded(room)} to stay within this card")
     return lines
 
 

@@ -43,6 +43,8 @@ def describe(trainer: BaseTrainer, cameras: CameraDataset, iterations: int, sche
         "background": cameras.geometry(0).bg_color.tolist(),
         **{name: entry.default for name, entry in flat_options(trainer.options).items()},
     }
+    if model.radius_clip:
+        settings["radius_clip"] = model.radius_clip
     versions = environment.versions()
     machine = {
         "device": device.type,

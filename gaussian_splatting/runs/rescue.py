@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,11 @@ def explained(error: Exception, run: TrainingRun) -> Exception:
     where = _where(run, saved, None if failure == _first_line(error) else failure)
     if isinstance(error, SplatError):
         return type(error)(f"{str(error).rstrip('.')}. {where}")
+    if is_out_of_memory(error) and run.finished_steps == 0:
+        return TrainingError(
+            f"out of memory before the first step, with {num} Gaussians ({_first_line(error)}). {where} "
+            f"{_fewer_at_the_start(num)}"
+        )
     if is_out_of_memory(error):
         return TrainingError(
             f"step {step}: out of memory with {num} Gaussians ({_first_line(error)}). {where} "
@@ -37,6 +44,28 @@ def explained(error: Exception, run: TrainingRun) -> Exception:
         )
     run.say(f"step {step} failed. {where}")
     return error
+
+
+@contextmanager
+def preparation() -> Iterator[None]:
+    """Within, a scene is loaded and a trainer made; TrainingError with what helps where memory runs out."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"out of memory before the first step ({_first_line(error)}). {_fewer_at_the_start(None)}"
+        ) from error
+
+
+def _fewer_at_the_start(num: int | None) -> str:
+    """What helps before anything was added to the Gaussians at the start, as many as `num` where that is known."""
+    fewer = f"random:{rounded(num // 2)}" if num else "random:100000"
+    return (
+        f"Use smaller pictures (-r 2), start with fewer Gaussians (--init {fewer}), or give a lower --sh_degree; "
+        "--max_gaussians bounds what is added later and does not help here"
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -160,6 +160,11 @@ class TrainingRun:
                     started, saved = started + waited, saved + waited
                 self._inside = False
 
+    @property
+    def finished_steps(self) -> int:
+        """How many steps the Gaussians have behind them, in this process and in those that it goes on from."""
+        return self._recorded
+
     def _steps(self) -> Iterator[tuple[torch.Tensor, dict[str, Any]]]:
         """Every step up to the end, which a time plan may move on the way."""
         while self.trainer.curr_step < self.iterations:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 KEPT = "The parameters are those of the step before. Lower the learning rates, or look at this view's pictures."
 LIMITS = ("densify_target_upper_bound", "mcmc_cap_max", "budget_upper_bound")
+PLANNED = frozenset({"mcmc_cap_max", "budget_upper_bound"})
+"""Limits of recipes whose number of Gaussians is known beforehand, and mostly far below the limit."""
 
 
 def finite_step(losses: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, step: int, camera: Camera) -> None:
@@ -76,6 +78,18 @@ def limit_on_gaussians(trainer: BaseTrainer) -> tuple[str, int] | None:
         if name in options and options[name].default is not None:
             return name, int(options[name].default)
     return None
+
+
+def most_gaussians(trainer: BaseTrainer, iterations: int) -> tuple[str | None, int]:
+    """How many Gaussians there are at most up to a step, and the option that says so; none where the recipe does."""
+    limit, num = limit_on_gaussians(trainer), trainer.workers.count(trainer.model)
+    if limit is None:
+        return None, num
+    name, most = limit
+    if name not in PLANNED:
+        return name, max(num, most)
+    planned = trainer.expected_count(iterations)
+    return name if planned == most else None, max(num, planned)
 
 
 def view_name(camera: Camera) -> str:

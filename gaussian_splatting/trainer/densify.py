@@ -159,10 +159,11 @@ class Densify(BaseTrainer):
         here, children = self.workers.held(torch.cat((parts, parts)))
         offsets = self._offsets(children, here)
         _, cloned = self.workers.held(cloned)
-        values = {name: parameter.detach()[cloned] for name, parameter in self._changing().items()}
+        born = torch.cat((cloned, children))
+        values = {name: parameter.detach()[born] for name, parameter in self._changing().items()}
         shrunk = (self.model.get_scaling[children] / SPLIT_SHRINK).clamp_min(self.densify.min_scale)
-        values["xyz"] = torch.cat((values["xyz"], self.model.get_xyz[children] + offsets))
-        values["scaling"] = torch.cat((values["scaling"], shrunk.log()))
+        values["xyz"][len(cloned) :] += offsets
+        values["scaling"][len(cloned) :] = shrunk.log()
         self.workers.change_rows(self.model, parents, fresh, values)
 
     def _changing(self) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-from gaussian_splatting.gaussian_rows import ATTRIBUTES, Commit
+from gaussian_splatting.gaussian_rows import ATTRIBUTES, Commit, rows_moved
 from gaussian_splatting.trainer.row_adam import row_moments, step_of_seen_rows
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -119,10 +119,9 @@ class NamedAdam(torch.optim.Adam):
         moved: dict[str, dict[str, Tensor]] = {}
         for name in ATTRIBUTES:
             state = self.state.get(self.group(name)["params"][0], {})
-            moved[name] = {key: value[parents] if key in MOMENTS else value for key, value in state.items()}
-            for moment in MOMENTS:
-                if moment in moved[name]:
-                    moved[name][moment][fresh] = 0
+            moved[name] = {
+                key: rows_moved(value, parents, fresh) if key in MOMENTS else value for key, value in state.items()
+            }
 
         def commit(parameters: Mapping[str, nn.Parameter]) -> None:
             for name, state in moved.items():

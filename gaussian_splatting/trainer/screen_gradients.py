@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gaussian_splatting.trainer.state import State, per_gaussian
@@ -26,4 +27,5 @@ class ScreenGradients(State):
 
     def mean(self) -> Tensor:
         """The mean length over the views that showed each Gaussian [N]; zero where none did."""
-        return self.gradient / self.views.clamp_min(1)
+        counts = self.views.clamp_min(1)
+        return torch.div(self.gradient, counts, out=counts)

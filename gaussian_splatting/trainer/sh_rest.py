@@ -58,8 +58,8 @@ class ShRest(BaseTrainer):
         if self.curr_step < options.from_iter:
             parameter.grad = None
             return
-        self.gathered.total += parameter.grad
-        parameter.grad = None
+        gradient, parameter.grad = parameter.grad, None
+        self.gathered.total += gradient
         if self.curr_step % options.interval == 0:
-            parameter.grad = self.gathered.total / options.interval
+            parameter.grad = torch.div(self.gathered.total, options.interval, out=gradient)
             self.gathered.clear()

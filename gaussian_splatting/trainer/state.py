@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gaussian_splatting.gaussian_rows import Commit
+from gaussian_splatting.gaussian_rows import Commit, rows_moved
 
 
 def per_gaussian(*shape: int, dtype: torch.dtype = torch.float32) -> Any:
@@ -43,8 +43,7 @@ class State:
         moved: dict[str, Tensor] = {}
         for item in fields(self):
             if "row_shape" in item.metadata:
-                moved[item.name] = getattr(self, item.name)[parents]
-                moved[item.name][fresh] = 0
+                moved[item.name] = rows_moved(getattr(self, item.name), parents, fresh)
 
         def commit(_: Mapping[str, nn.Parameter]) -> None:
             for name, value in moved.items():

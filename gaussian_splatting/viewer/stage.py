@@ -117,6 +117,7 @@ def same_values(model: GaussianModel, rows: dict[str, torch.Tensor] | None = Non
     values = {name: getattr(model, ATTRIBUTES[name]) for name in ATTRIBUTES} if rows is None else rows
     twin.set_rows({name: tensor.detach() for name, tensor in values.items()})
     twin.active_sh_degree, twin.antialiasing = model.active_sh_degree, model.antialiasing
+    twin.packed, twin.radius_clip = model.packed, model.radius_clip
     return twin
 
 

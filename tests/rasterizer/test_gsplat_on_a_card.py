@@ -82,3 +82,34 @@ def test_pictures_and_gradients_are_those_of_the_reference(card, name, antialias
     errors |= {f"d {key}": relative(gradients[key], truth[key]) for key in truth}
     assert {key: error for key, error in errors.items() if not error < 1e-3} == {}
     assert torch.equal(found.radii.cpu().long(), expected.radii.long())
+
+
+@pytest.mark.parametrize("absgrad", [False, True])
+def test_packed_gives_the_same_of_every_gaussian(card, absgrad):
+    dense, expected = rendered("gsplat", CARD, torch.float32, absgrad=absgrad)
+    packed, gradients = rendered("gsplat", CARD, torch.float32, absgrad=absgrad, packed=True)
+    assert "projection_ewa_3dgs_packed_fwd" in card[1].called
+    assert 0 < int((dense.radii > 0).sum()) < NUM
+    assert torch.equal(packed.radii, dense.radii)
+    assert packed.means2d.shape == (NUM, 2)
+    seen = dense.radii > 0
+    assert torch.equal(packed.means2d[seen].detach(), dense.means2d[seen].detach())
+    errors = {key: relative(getattr(packed, key), getattr(dense, key)) for key in PICTURES}
+    errors |= {f"d {key}": relative(gradients[key], expected[key]) for key in expected}
+    if absgrad:
+        errors["absgrad"] = relative(packed.means2d.absgrad, dense.means2d.absgrad)
+    assert {key: error for key, error in errors.items() if not error < 1e-6} == {}
+    assert not gradients["means2d"][~seen].any()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_gaussians_below_the_clip_are_left_out_as_by_the_reference(card, packed):
+    whole, _ = rendered("reference", "cpu", torch.float64)
+    clip = float(whole.radii[whole.radii > 0].float().median())
+    found, gradients = rendered("gsplat", CARD, torch.float32, radius_clip=clip, packed=packed)
+    expected, truth = rendered("reference", "cpu", torch.float64, radius_clip=clip)
+    assert 0 < int((expected.radii > 0).sum()) < int((whole.radii > 0).sum())
+    assert torch.equal(found.radii.cpu().long(), expected.radii.long())
+    errors = {key: relative(getattr(found, key), getattr(expected, key)) for key in PICTURES}
+    errors |= {f"d {key}": relative(gradients[key], truth[key]) for key in truth}
+    assert {key: error for key, error in errors.items() if not error < 1e-3} == {}

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from gaussian_splatting.errors import BackendError
-from gaussian_splatting.rasterizer import BACKENDS, get_backend, resolve_backend
+from gaussian_splatting.rasterizer import BACKENDS, get_backend, require_view_options, resolve_backend
+from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,31 @@ def test_choosing_a_backend_imports_nothing_heavy():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "missing"),
+    [
+        ("cpu", {"packed": True}, "packed"), ("cpu", {"radius_clip": 2.0}, "radius_clip"),
+        ("reference", {"packed": True}, "packed"), ("cpu-2dgs", {"radius_clip": 1.0}, "radius_clip"),
+        ("gsplat-2dgs", {"packed": True}, "packed"),
+    ],
+)  # fmt: skip
+def test_what_a_backend_does_not_heed_is_refused_by_name(name, asked, missing):
+    with pytest.raises(BackendError, match=f"the {name} backend has no {missing}; leave --{missing} out, or use"):
+        require_view_options(name, **({"packed": False, "radius_clip": 0.0} | asked))
+
+
+def test_what_a_backend_heeds_is_let_through():
+    require_view_options("gsplat", packed=True, radius_clip=2.0)
+    require_view_options("reference", packed=False, radius_clip=2.0)
+    require_view_options("cpu", packed=False, radius_clip=0.0)
+    with pytest.raises(BackendError, match="a number of pixels, at least 0"):
+        require_view_options("gsplat", packed=False, radius_clip=-1.0)
+
+
+def test_a_model_asks_before_it_renders():
+    model, (camera, *_) = tiny_model(), TinyDataset().cameras
+    model.packed = True
+    with pytest.raises(BackendError, match="the cpu backend has no packed"):
+        model(camera)

@@ -144,3 +144,19 @@ def test_activated_values_have_screen_gradients_too(card):
         found.append(out["get_viewspace_grad"](out))
     assert found[0].abs().max() > 0
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-7)
+
+
+def test_densification_sees_the_same_when_gsplat_packs(card):
+    trainers = []
+    for packed in (False, True):
+        trainer = trainer_of(compose(named.BaseDensificationTrainer, ["absolute_gradients"]))
+        trainer.model.packed = packed
+        for _ in trainer.run(trainer.dataset, STEPS):
+            pass
+        trainers.append(trainer)
+    dense, packed = trainers
+    assert len(packed.model) == len(dense.model) != 60
+    for name, value in dense.model.rows().items():
+        assert torch.allclose(packed.model.rows()[name], value, atol=1e-5), name
+    assert torch.equal(packed.screen.views, dense.screen.views)
+    assert torch.equal(packed.screen.radius, dense.screen.radius)

@@ -10,5 +10,7 @@ from gaussian_splatting.rasterizer.reference.api import rasterization, render_ga
 
 ABSOLUTE_GRADIENTS = True
 """Whether `render_gaussians` knows `RasterView.absgrad`."""
+VIEW_OPTIONS = frozenset({"radius_clip"})
+"""Fields of `RasterView` that are heeded, which not every backend does."""
 
-__all__ = ["ABSOLUTE_GRADIENTS", "rasterization", "render_gaussians"]
+__all__ = ["ABSOLUTE_GRADIENTS", "VIEW_OPTIONS", "rasterization", "render_gaussians"]

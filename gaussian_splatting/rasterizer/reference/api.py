@@ -90,7 +90,8 @@ def rasterization(
 def render_gaussians(parameters: GaussianParameters, view: RasterView) -> RasterOutput:
     """Render raw parameters from one view; differentiable in all of them, in the pose and in the intrinsics."""
     means = parameters.means
-    lens = Lens(view.K, view.width, view.height, view.near_plane, view.far_plane, view.eps2d, 0.0, view.antialiased)
+    planes = (view.near_plane, view.far_plane)
+    lens = Lens(view.K, view.width, view.height, *planes, view.eps2d, view.radius_clip, view.antialiased)
 
     def take(ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         # Rows first, activations second: a scale that overflows but is not visible must not give 0 * inf.
