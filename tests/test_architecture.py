@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +92,13 @@ def test_the_trainers_import_no_kernels():
     code = "import sys, gaussian_splatting.trainer; print([m for m in ('numba', 'scipy', 'cv2') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE.parent / "tools").glob("*.py")), ids=lambda path: path.name)
+def test_what_a_tool_takes_from_the_package_is_there(path: Path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gaussian_splatting"):
+            module = importlib.import_module(str(node.module))
+            for name in (alias.name for alias in node.names):
+                held = hasattr(module, name) or importlib.util.find_spec(f"{node.module}.{name}") is not None
+                assert held, f"{path.name} imports {name}, which {node.module} does not have"

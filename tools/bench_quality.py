@@ -22,7 +22,7 @@ from gaussian_splatting.gaussian_model import GaussianModel
 from gaussian_splatting.losses.metrics import l1_loss
 from gaussian_splatting.losses.ssim import ssim
 from gaussian_splatting.rasterizer import cpu, gsplat
-from gaussian_splatting.runs.training import picture_psnr
+from gaussian_splatting.runs.results import picture_psnr
 from gaussian_splatting.trainer import randomness
 from gaussian_splatting.trainer.presets import PRESETS
 
