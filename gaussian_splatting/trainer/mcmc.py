@@ -113,10 +113,10 @@ class MCMC(BaseTrainer):
         """Relocate and add when it is time; shake the faint ones in every step."""
         super().refine()
         options = self.mcmc
-        if options.from_iter < self.curr_step < options.until_iter and self.curr_step % options.interval == 0:
-            self._relocate()
         if self.workers.count(self.model) > options.cap_max:
             keep_most_opaque(self, options.cap_max, "mcmc cap")
+        if options.from_iter < self.curr_step < options.until_iter and self.curr_step % options.interval == 0:
+            self._relocate()
         if options.noise_lr:
             self._shake()
 
@@ -148,9 +148,6 @@ class MCMC(BaseTrainer):
         target = self._target()
         if len(alive) == 0:
             return
-        if len(alive) > target:
-            brightest = opacity[alive].sort(descending=True, stable=True).indices[:target]
-            alive = alive[brightest.sort().values]
         chosen = self._drawn(opacity, alive, target)
         parents = torch.cat((alive, chosen))
         copies = torch.bincount(chosen, minlength=len(opacity)) + 1  # [N]
