@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from backend_distance import relative, rigid
 
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
 
@@ -53,18 +54,6 @@ def rendered(
     loss.backward()
     found = {f.name: getattr(leaves, f.name).grad for f in fields(leaves)}
     return out, found | {"viewmat": rigid(viewmat), "means2d": out.means2d.grad}
-
-
-def rigid(viewmat: torch.Tensor) -> torch.Tensor:
-    """The gradient of a pose by turns and shifts; along what is no rigid motion, backends may differ."""
-    turned = viewmat.grad[:3, :3] @ viewmat.detach()[:3, :3].T
-    return torch.cat([(turned - turned.T).flatten(), viewmat.grad[:3, 3]])
-
-
-def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """|found - expected| / |expected|."""
-    found, expected = found.detach().double().cpu(), expected.detach().double().cpu()
-    return float((found - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize(

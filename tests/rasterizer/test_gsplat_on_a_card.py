@@ -8,6 +8,7 @@ from importlib import import_module
 
 import pytest
 import torch
+from backend_distance import relative, rigid
 from simulated_card import CARD, SimulatedCard, on_card
 from simulated_gsplat import Kernels, install
 
@@ -59,17 +60,6 @@ def rendered(name: str, device: object, dtype: torch.dtype, **changes: object) -
     (maps * weights).mean().backward()
     found = {f.name: getattr(leaves, f.name).grad for f in fields(leaves)}
     return out, found | {"viewmat": rigid(viewmat), "means2d": out.means2d.grad}
-
-
-def rigid(viewmat: torch.Tensor) -> torch.Tensor:
-    """The gradient of a pose by turns and shifts; along what is no rigid motion, backends may differ."""
-    turned = viewmat.grad[:3, :3] @ viewmat.detach()[:3, :3].T
-    return torch.cat([(turned - turned.T).flatten(), viewmat.grad[:3, 3]])
-
-
-def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
-    found, expected = found.detach().cpu().double(), expected.detach().cpu().double()
-    return float((found - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize(("name", "antialiased"), [("gsplat", False), ("gsplat", True), ("gsplat_2dgs", False)])
