@@ -36,3 +36,12 @@ def require_split(split: str, llffhold: int) -> None:
         raise SceneError(f"the split must be 'all', 'train' or 'test'; found {split!r}")
     if llffhold < 2:
         raise SceneError(f"llffhold must be at least 2, so that training views remain; found {llffhold}")
+
+
+def even_choice(num_views: int, most: int) -> range:
+    """The positions of at most `most` of the views, evenly spread, the first among them.
+
+    >>> list(even_choice(7, 3)), list(even_choice(2, 3))
+    ([0, 3, 6], [0, 1])
+    """
+    return range(0, num_views, max(1, -(-num_views // most)))

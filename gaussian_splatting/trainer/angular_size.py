@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gaussian_splatting.dataset.split import even_choice
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
 
@@ -55,8 +56,7 @@ class AngularSize(BaseTrainer):
 
     def _centres(self, dataset: CameraDataset) -> Tensor:
         """Where the cameras are [C, 3], of many an even choice."""
-        stride = -(-len(dataset) // MOST_CAMERAS)
-        views = [dataset.geometry(index) for index in range(0, len(dataset), stride)]
+        views = [dataset.geometry(index) for index in even_choice(len(dataset), MOST_CAMERAS)]
         return torch.stack([view.camera_center for view in views]).detach().to(self.model.get_xyz)
 
 

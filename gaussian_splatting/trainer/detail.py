@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from gaussian_splatting.dataset.split import even_choice
 from gaussian_splatting.trainer.pyramid import area_mean
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ def kept_detail(dataset: CameraDataset, factor: int) -> float | None:
 
     The mean error of up to 12 pictures, evenly spread. None when a picture is missing or smaller than the factor.
     """
-    stride = -(-len(dataset) // MOST_SAMPLED)
     errors: list[float] = []
-    for index in range(0, len(dataset), stride):
+    for index in even_choice(len(dataset), MOST_SAMPLED):
         picture = dataset[index].ground_truth_image
         if picture is None or min(picture.shape[1:]) < factor:
             return None
