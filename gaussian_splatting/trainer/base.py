@@ -15,7 +15,7 @@ from gaussian_splatting.losses.photometric import photometric
 from gaussian_splatting.options import Options, option, with_values
 from gaussian_splatting.trainer import checks, maps, randomness, rules
 from gaussian_splatting.trainer.optimizer import NamedAdam
-from gaussian_splatting.trainer.rates import GaussianRates
+from gaussian_splatting.trainer.rates import GaussianRates, RunLength
 from gaussian_splatting.trainer.workers import ALONE, Alone
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class BaseTrainer:
     """Of a class that acts at a hook: whether it may see a part of the rows only. Each says it itself: `sharded`."""
     workers: Alone = ALONE
     """The processes that train together; see `workers.join`."""
+    run_length = RunLength()
     rates = GaussianRates()
     photometric = PhotometricOptions()
 

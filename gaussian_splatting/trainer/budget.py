@@ -14,7 +14,6 @@ from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.budget_size import budget_of, length_factor
 from gaussian_splatting.trainer.cutting import keep_most_opaque
-from gaussian_splatting.trainer.rates import REFERENCE_LENGTH
 from gaussian_splatting.trainer.screen_gradients import ScreenGradients
 from gaussian_splatting.trainer.splitting import long_axis_children
 from gaussian_splatting.trainer.view_scores import contributions, error_scores, some_views
@@ -39,7 +38,6 @@ class BudgetOptions(Options):
     density: float = option(
         2_300.0, "the budget of 1000 steps, divided by the fifth root of the pixels of all views together", maximum=1e9
     )
-    end_iter: int = option(REFERENCE_LENGTH, "last step of the run, whose length the budget follows", moment=True)
     length_power: float = option(
         0.5, "power of the length by which the budget is larger in runs of more than 1000 steps", maximum=2.0
     )
@@ -94,7 +92,7 @@ class Budget(BaseTrainer):
     def _final_count(self) -> int:
         options, wanted = self.budget, self.budget.target
         if wanted is None:
-            room = length_factor(options.end_iter, options.length_power)
+            room = length_factor(self.run_length.steps, options.length_power)
             wanted = round(budget_of(self.dataset, len(self.model), options.density) * room)
         return min(wanted, options.upper_bound)
 

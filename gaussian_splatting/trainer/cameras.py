@@ -25,7 +25,6 @@ from gaussian_splatting.trainer.view_parameters import view_parameter
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
 
-SHORT_RUN_POWER = 0.5
 INERT = "kept for compatibility; has no effect"
 
 
@@ -45,9 +44,9 @@ class CameraOptions(Options):
     position_lr_max_steps: int = option(
         30_000, "step at which the rate of the positions reaches its end", minimum=1, moment=True
     )
-    length: int = option(
-        30_000, "steps of the run: in a shorter one the rates are higher, by (30000 / length)^0.5 and at most 8 times",
-        minimum=1, moment=True,
+    length_power: float = option(
+        0.5, "in short runs the rates are (30000 / length) to this power higher, at most 8 times; 0: as given",
+        maximum=2.0,
     )  # fmt: skip
     warmup_from: float = option(0.02, "what the rates begin with, as a part of themselves", maximum=1.0)
     warmup_until_iter: int = option(12_000, "step from which on the rates are whole", moment=True)
@@ -105,7 +104,7 @@ class CameraPoses(BaseTrainer):
         quaternions = view_parameter(self.dataset, "quaternions", "camera optimisation")
         translations = view_parameter(self.dataset, "Ts", "camera optimisation")
         options = self.camera
-        factor = short_run_factor(options.length, SHORT_RUN_POWER)
+        factor = short_run_factor(self.run_length.steps, options.length_power)
         first, last = options.rotation_lr_init * factor, options.rotation_lr_final * factor
         names = "camera_rotation_lr_init, camera_rotation_lr_final"
         turning = exponential(first, last, options.rotation_lr_max_steps, names=names)
@@ -152,7 +151,7 @@ class CameraPoses(BaseTrainer):
             translation += (rotation - turned) @ self.turning.pivots[seen]
         self._stood.clear()
         interval = self.camera.gauge_interval
-        if interval and (self.curr_step % interval == 0 or self.curr_step == self.camera.length):
+        if interval and (self.curr_step % interval == 0 or self.curr_step == self.run_length.steps):
             self._go_home()
 
     def _poses(self) -> Poses:

@@ -19,6 +19,7 @@ from gaussian_splatting.trainer.tiny_scene import tiny_dataset, tiny_model
 
 STEPS = 12
 QUICK: dict[str, int] = {
+    "run_length": STEPS,
     "densify_from_iter": 2,
     "densify_interval": 4,
     "densify_target_lower_bound": 0,
@@ -45,7 +46,6 @@ QUICK: dict[str, int] = {
     "resolution_half_until_iter": 7,
     "resolution_smallest_side": 6,
     "rate_recipe_decay_from_iter": 4,
-    "rate_recipe_until_iter": 12,
     "opacity_decay_from_iter": 3,
     "opacity_decay_interval": 2,
     "sh_rest_interval": 5,

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
     from gaussian_splatting.dataset.dataset import CameraDataset
 
-SHORT_RUN_POWER = 0.4
 VIEWS_PER_FUNCTION = 8
 """So many views for each function of the direction, so that most of what their exposures can be stays free."""
 SMALLEST_SPREAD = 0.05
@@ -38,9 +37,9 @@ class ExposureOptions(Options):
         30_000, "step at which the rate of the exposures reaches its end",
         name="camera_exposure_lr_max_steps", minimum=1, moment=True,
     )  # fmt: skip
-    length: int = option(
-        30_000, "steps of the run: in a shorter one the rate is higher, by (30000 / length)^0.4 and at most 8 times",
-        name="camera_exposure_length", minimum=1, moment=True,
+    length_power: float = option(
+        0.4, "in short runs the rate is (30000 / length) to this power higher, at most 8 times; 0: as given",
+        name="camera_exposure_length_power", maximum=2.0,
     )  # fmt: skip
     gauge_weight: float = option(
         10.0, "weight that keeps the exposures from what the colours of the scene can be, see Exposure",
@@ -77,7 +76,7 @@ class Exposure(BaseTrainer):
         super().setup()
         options = self.exposure
         names = "camera_exposure_lr_init, camera_exposure_lr_final"
-        factor = short_run_factor(options.length, SHORT_RUN_POWER)
+        factor = short_run_factor(self.run_length.steps, options.length_power)
         rate = exponential(options.lr_init * factor, options.lr_final * factor, options.lr_max_steps, names=names)
         parameter = view_parameter(self.dataset, "exposures", "exposure compensation")
         self.add_parameter("exposures", parameter, rate, per_row=True)

@@ -27,7 +27,7 @@ class Preset:
 
 
 PRESETS = {
-    "fast": Preset(named.FastTrainer, 620),
+    "fast": Preset(named.FastTrainer, 580),
     "default": Preset(named.DefaultTrainer, 1_000),
     "best": Preset(named.BestTrainer, 5_000, enough_views=24),
 }

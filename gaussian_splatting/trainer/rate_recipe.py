@@ -20,15 +20,14 @@ class RateRecipeOptions(Options):
     )
     power: float = option(0.43, "how fast the factor grows as the run gets shorter", maximum=1.0)
     highest: float = option(4.0, "largest factor that the length gives", minimum=1.0, maximum=1e3)
-    until_iter: int = option(REFERENCE_LENGTH, "last step of the decay, the length of the run", minimum=1, moment=True)
     decay_from_iter: int = option(15_000, "step at which all rates but that of the position begin to fall", moment=True)
     final: float = option(0.2, "what is left of those rates at the end, as a fraction", minimum=1e-6, maximum=1.0)
 
-    def by_length(self) -> float:
-        """The factor of this run."""
+    def by_length(self, steps: int) -> float:
+        """The factor of a run of so many steps."""
         if self.factor is not None:
             return self.factor
-        return max(1.0, min(self.highest, (REFERENCE_LENGTH / self.until_iter) ** self.power))
+        return max(1.0, min(self.highest, (REFERENCE_LENGTH / steps) ** self.power))
 
 
 class RateRecipe(BaseTrainer):
@@ -44,7 +43,7 @@ class RateRecipe(BaseTrainer):
     def setup(self) -> None:
         """Put the factor and the decay on the rates of the six Gaussian parameters."""
         super().setup()
-        factor = self.rate_recipe.by_length()
+        factor = self.rate_recipe.by_length(self.run_length.steps)
         for name in ATTRIBUTES:
             self.schedules[name] = scaled(self.schedules[name], factor, self._decay(name))
 
@@ -52,7 +51,7 @@ class RateRecipe(BaseTrainer):
         options = self.rate_recipe
         if name == "xyz":
             return lambda step: 1.0
-        fall = exponential(1.0, options.final, max(1, options.until_iter - options.decay_from_iter))
+        fall = exponential(1.0, options.final, max(1, self.run_length.steps - options.decay_from_iter))
         return lambda step: fall(step - options.decay_from_iter)
 
 

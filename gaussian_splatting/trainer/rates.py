@@ -49,6 +49,19 @@ class GaussianRates(Options):
         return result
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunLength(Options):
+    """How long the run is that rates, budgets and schedules are made for; `-i` sets it."""
+
+    steps: int = option(
+        REFERENCE_LENGTH,
+        "steps of the run, which rates, budgets and picture sizes follow",
+        name="run_length",
+        minimum=1,
+        moment=True,
+    )
+
+
 def short_run_factor(length: int, power: float) -> float:
     """What the rates of poses and exposures are multiplied by in a run of `length` steps; 1 from 30,000 steps on.
 

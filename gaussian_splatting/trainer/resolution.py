@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from gaussian_splatting.gaussian_model import screen_blur
-from gaussian_splatting.options import REFERENCE_LENGTH, Options, option
+from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.detail import kept_detail, share_of_run
 from gaussian_splatting.trainer.pyramid import Pyramid
@@ -29,9 +29,6 @@ COARSE_PART = 0.6
 class ResolutionOptions(Options):
     """When the pictures are a quarter, a half, and all of their size."""
 
-    until_iter: int = option(
-        REFERENCE_LENGTH, "last step of the run, which the detail of pictures divides", moment=True
-    )
     coarse_until_iter: int | None = option(
         None, "last step at the coarsest size; none: by how much detail the pictures keep at it", moment=True
     )
@@ -81,7 +78,7 @@ class Resolution(BaseTrainer):
             return asked
         kept = None if self.dataset is None or factor == 1 else kept_detail(self.dataset, factor)
         share = usual if kept is None else self.resolution.share * part * share_of_run(kept)
-        return round(share * self.resolution.until_iter)
+        return round(share * self.run_length.steps)
 
     def view(self, cameras: Sequence[Camera] | CameraDataset, index: int) -> Camera:
         """The camera, without pictures where the small ones are kept already."""

@@ -9,7 +9,6 @@ import torch
 
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
-from gaussian_splatting.trainer.rates import REFERENCE_LENGTH
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
@@ -26,7 +25,6 @@ class SHDropoutOptions(Options):
         None, "part of the steps that draw their SH degree from 0 to the usual one; none: by the number of views",
         maximum=1.0,
     )  # fmt: skip
-    end_iter: int = option(REFERENCE_LENGTH, "last step of the run, by which views are seen so often", moment=True)
 
 
 class SHDropout(BaseTrainer):
@@ -62,6 +60,6 @@ class SHDropout(BaseTrainer):
             return options.rate
         if views == 0:
             return HIGHEST
-        looks = options.end_iter * self.workers.size / views
+        looks = self.run_length.steps * self.workers.size / views
         enough = ENOUGH_VIEWS * (self.model.max_sh_degree + 1) ** 2
         return HIGHEST * min(1.0, looks / LOOKS) * min(1.0, max(0.0, 2 - 2 * views / enough))

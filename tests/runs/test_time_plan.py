@@ -22,7 +22,7 @@ from gaussian_splatting.trainer.snapshot import capture
 from gaussian_splatting.trainer.stretch import expected_cost
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
-SCHEDULE = {"budget_end_iter": 1_000, "budget_from_iter": 100, "budget_until_iter": 600, "resolution_smallest_side": 6}
+SCHEDULE = {"run_length": 1_000, "budget_from_iter": 100, "budget_until_iter": 600, "resolution_smallest_side": 6}
 
 
 class Clock:
@@ -66,7 +66,7 @@ def test_a_good_plan_is_left_alone():
 @pytest.mark.parametrize("short", [1_500, 20_000])
 def test_a_longer_run_with_more_gaussians_costs_what_is_affordable(short):
     def make(length: int) -> BaseTrainer:
-        parts = {"budget_from_iter": 0.1, "budget_until_iter": 0.6, "budget_end_iter": 1.0}
+        parts = {"budget_from_iter": 0.1, "budget_until_iter": 0.6, "run_length": 1.0}
         moments = {name: round(part * length) for name, part in parts.items()}
         return BaseFastTrainer(tiny_model(), TinyDataset(), resolution_smallest_side=6, **moments)
 

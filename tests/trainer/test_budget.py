@@ -135,10 +135,10 @@ def test_the_budget_follows_pixels_views_and_points():
 
 @pytest.mark.parametrize(("length", "times"), [(620, 1.0), (1_000, 1.0), (4_000, 2.0)])
 def test_the_budget_grows_with_the_length_of_the_run(length, times):
-    trainer = make_trainer(budget_target=None, budget_end_iter=length, budget_length_power=0.5, budget_density=100.0)
+    trainer = make_trainer(budget_target=None, run_length=length, budget_length_power=0.5, budget_density=100.0)
     usual = budget_of(trainer.dataset, 60, 100.0)
     assert trainer.seen.final_count == round(times * usual)
-    asked = make_trainer(budget_target=77, budget_end_iter=length)
+    asked = make_trainer(budget_target=77, run_length=length)
     assert asked.seen.final_count == 77
 
 

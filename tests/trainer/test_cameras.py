@@ -83,7 +83,7 @@ def motion_of(trainer: BaseTrainer) -> float:
     return float(common_motion(poses_of(trainer), start, trainer.scene_extent).norm())
 
 
-@pytest.mark.parametrize("options", [{"camera_gauge_interval": 20}, {"camera_length": 60}])
+@pytest.mark.parametrize("options", [{"camera_gauge_interval": 20}, {"run_length": 60}])
 def test_the_cameras_as_a_whole_go_back_every_few_steps_and_at_the_end(options: dict[str, int]):
     away, home = drifting(camera_gauge_interval=0), drifting(**options)
     for trainer in (away, home):
@@ -165,16 +165,17 @@ def test_the_rates_of_poses_rise_on_a_line_until_the_end_of_the_warm_up():
     [(30_000, 1.0, 1.0), (60_000, 1.0, 1.0), (2_000, 15**0.5, 15**0.4), (100, 8.0, 8.0)],
 )
 def test_rates_are_higher_in_short_runs(length: int, poses: float, exposures: float):
-    lengths = {"camera_length": length, "camera_exposure_length": length}
-    usual, trainer = make_trainer(), make_trainer(**lengths)
+    usual, trainer = make_trainer(), make_trainer(run_length=length)
+    given = make_trainer(run_length=length, camera_length_power=0, camera_exposure_length_power=0)
     for name, factor in (("quaternions", poses), ("Ts", poses), ("exposures", exposures)):
         for step in (0, 10_000, 30_000):
             assert trainer.schedulers[name](step) == pytest.approx(factor * usual.schedulers[name](step))
+            assert given.schedulers[name](step) == usual.schedulers[name](step)
 
 
 def test_the_length_follows_the_run():
     options = prepare.scaled_options(BaseCameraTrainer, 2_000, {})
-    assert options["camera_length"] == options["camera_exposure_length"] == 2_000
+    assert options["run_length"] == 2_000
     assert options["camera_rotation_lr_max_steps"] == 2_000
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from gaussian_splatting.options import scaled_to_length
 from gaussian_splatting.trainer import BaseTrainer, RateRecipe, RateRecipeOptions
 from gaussian_splatting.trainer.tiny_scene import tiny_model
 
@@ -20,14 +19,8 @@ def rates(cls: type[BaseTrainer], step: int, **options) -> dict[str, float]:
     return {name: schedule(step) for name, schedule in trainer.schedulers.items()}
 
 
-def options_of_length(steps: int) -> RateRecipeOptions:
-    scaled = scaled_to_length({"rate_recipe": RateRecipeOptions()}, steps)["rate_recipe"]
-    assert isinstance(scaled, RateRecipeOptions)
-    return scaled
-
-
 def test_short_runs_have_higher_rates_and_the_reference_length_those_of_the_paper():
-    factors = [options_of_length(steps).by_length() for steps in (300, 1_200, 2_000, 7_000, 30_000, 60_000)]
+    factors = [RateRecipeOptions().by_length(steps) for steps in (300, 1_200, 2_000, 7_000, 30_000, 60_000)]
     assert factors[0] == 4
     assert factors[1] == pytest.approx(4, abs=0.02)
     assert factors[-2:] == [1, 1]
@@ -40,7 +33,7 @@ def test_the_factor_is_on_every_rate():
 
 
 def test_all_but_the_position_fall_in_the_second_half():
-    given = {"rate_recipe_factor": 1, "rate_recipe_decay_from_iter": 500, "rate_recipe_until_iter": 1_000}
+    given = {"rate_recipe_factor": 1, "rate_recipe_decay_from_iter": 500, "run_length": 1_000}
     plain, half, end = rates(BaseTrainer, 1), rates(Recipe, 500, **given), rates(Recipe, 1_000, **given)
     for name in PARTS:
         assert half[name] == pytest.approx(plain[name])

@@ -156,18 +156,18 @@ def test_pictures_without_detail_are_small_for_nearly_the_whole_run_and_sharp_on
     checks = (torch.arange(24)[:, None] + torch.arange(32)).remainder(2).float().expand(3, 24, 32)
     for dataset, picture in ((flat, torch.full((3, 24, 32), 0.5)), (sharp, checks)):
         dataset.cameras = [one._replace(ground_truth_image=picture.clone()) for one in dataset.cameras]
-    steps = [Scheduled(tiny_model(), dataset, resolution_until_iter=1000).resolution for dataset in (flat, sharp)]
+    steps = [Scheduled(tiny_model(), dataset, run_length=1000).resolution for dataset in (flat, sharp)]
     assert [(one.coarse_until_iter, one.half_until_iter) for one in steps] == [(570, 950), (0, 0)]
 
 
 def test_what_is_asked_for_is_not_looked_for():
-    options = make_trainer(resolution_until_iter=1000, resolution_half_until_iter=700).resolution
+    options = make_trainer(run_length=1000, resolution_half_until_iter=700).resolution
     assert (options.coarse_until_iter, options.half_until_iter) == (3, 700)
     assert make_trainer(resolution_half_until_iter=2).resolution.coarse_until_iter == 2
 
 
 def test_without_pictures_the_usual_parts_of_a_run_are_taken():
-    trainer = Scheduled(tiny_model(), None, scene_extent=1.0, resolution_until_iter=1000)
+    trainer = Scheduled(tiny_model(), None, scene_extent=1.0, run_length=1000)
     assert (trainer.resolution.coarse_until_iter, trainer.resolution.half_until_iter) == (150, 840)
 
 

@@ -60,7 +60,7 @@ class Views(TinyDataset):
 )
 def test_the_rate_follows_how_many_views_there_are_and_how_often_they_are_seen(views, looks, rate):
     model = GaussianModel(3).create_from_pcd(torch.rand(5, 3), torch.rand(5, 3))
-    trainer = Dropping(model, Views(views), sh_dropout_end_iter=looks * views)
+    trainer = Dropping(model, Views(views), run_length=looks * views)
     assert trainer.dropout_rate() == pytest.approx(rate)
 
 

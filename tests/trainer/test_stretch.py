@@ -11,7 +11,7 @@ from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
 OPTIONS = {
     "budget_from_iter": 10, "budget_until_iter": 60, "budget_interval": 5, "budget_target": 90,
-    "position_lr_max_steps": 100, "rate_recipe_until_iter": 100, "rate_recipe_decay_from_iter": 50,
+    "position_lr_max_steps": 100, "run_length": 100, "rate_recipe_decay_from_iter": 50,
     "resolution_coarse_until_iter": 15, "resolution_half_until_iter": 80, "resolution_smallest_side": 6,
 }  # fmt: skip
 
