@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +13,7 @@ from gaussian_splatting.geometry.clamping import clamped_to_unit
 from gaussian_splatting.geometry.rotations import build_covariance_from_scaling_rotation
 from gaussian_splatting.rasterizer import get_backend, require_view_options, resolve_backend
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
+from gaussian_splatting.rendered_view import RenderedView, viewspace_gradient
 
 if TYPE_CHECKING:
     import os
@@ -274,42 +274,3 @@ class GaussianModel(GaussianRows):
         columns = (arrays.xyz, arrays.features_dc, rest, arrays.opacity, arrays.scaling, arrays.rotation)
         self.set_rows({n: torch.as_tensor(c).float().to(device) for n, c in zip(ATTRIBUTES, columns, strict=True)})
         return self
-
-
-class RenderedView(dict[str, Any]):
-    """What rendering a view gives, by name.
-
-    `visibility_filter`, the rows [V, 1] with a radius above zero, is found when it is asked for: to know how many there
-    are the host waits for a card.
-    """
-
-    def __missing__(self, key: str) -> Tensor:
-        if key != "visibility_filter":
-            raise KeyError(key)
-        return self.setdefault(key, self["radii"].nonzero())
-
-    def __contains__(self, key: object) -> bool:
-        return key == "visibility_filter" or super().__contains__(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """As for a dictionary."""
-        return self[key] if key in self else default  # noqa: SIM401
-
-
-def viewspace_gradient(means2d: Tensor, size: tuple[int, int]) -> Tensor:
-    """Screen gradients [N, 2] in normalised device coordinates, the unit of the densification thresholds.
-
-    They are the sums of absolute gradients where the render was asked for those.
-    """
-    gradient = getattr(means2d, "grad", None)
-    if gradient is None:
-        raise RuntimeError("there is no screen gradient yet; call backward() on a loss of this output first")
-    gradient = getattr(means2d, "absgrad", gradient)
-    return gradient.reshape(-1, 2) * _half_size(size, gradient.dtype, gradient.device)
-
-
-@lru_cache(maxsize=64)
-def _half_size(size: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Half of a size in pixels on a device, sent there once."""
-    with torch.inference_mode(False):
-        return torch.tensor([0.5 * side for side in size], dtype=dtype, device=device)

@@ -13,8 +13,9 @@ import torch
 from gaussian_splatting import train as train_command
 from gaussian_splatting.camera import Camera, pinhole_camera
 from gaussian_splatting.dataset.dataset import CameraDataset
-from gaussian_splatting.gaussian_model import GaussianModel, viewspace_gradient
+from gaussian_splatting.gaussian_model import GaussianModel
 from gaussian_splatting.options import flat_options
+from gaussian_splatting.rendered_view import viewspace_gradient
 from gaussian_splatting.runs import training
 from gaussian_splatting.runs.claim import claimed
 from gaussian_splatting.trainer import rules
