@@ -178,6 +178,7 @@ OPTIONS = {
     "rate_recipe_decay_from_iter": 15000,
     "rate_recipe_factor": None,
     "rate_recipe_final": 0.2,
+    "rate_recipe_harmonics": 2.0,
     "rate_recipe_highest": 4.0,
     "rate_recipe_power": 0.43,
     "resolution_blur": "full",

@@ -26,7 +26,7 @@ from gaussian_splatting.trainer.sh_lift import SHLift, SHLiftOptions
 class BaseFastTrainer(SHLift, SHDropout, AngularSize, Budget, Resolution, RateRecipe):
     """About the quality of the full 3DGS recipe in a fifth of its time, without depth maps."""
 
-    rates = GaussianRates(opacity=0.035, scaling=0.0085, feature_rest=0.000375)
+    rates = GaussianRates(opacity=0.035, scaling=0.0085, feature_rest=0.00009375)
     sh_lift = SHLiftOptions(up_interval=5_000)
     budget = BudgetOptions(exchange=0.05, until_iter=24_000)
 

@@ -20,6 +20,9 @@ class RateRecipeOptions(Options):
     )
     power: float = option(0.43, "how fast the factor grows as the run gets shorter", maximum=1.0)
     highest: float = option(4.0, "largest factor that the length gives", minimum=1.0, maximum=1e3)
+    harmonics: float = option(
+        2.0, "power of the factor that is on the harmonics: what they learn by heart grows with the run", maximum=4.0
+    )
     decay_from_iter: int = option(15_000, "step at which all rates but that of the position begin to fall", moment=True)
     final: float = option(0.2, "what is left of those rates at the end, as a fraction", minimum=1e-6, maximum=1.0)
 
@@ -34,7 +37,9 @@ class RateRecipe(BaseTrainer):
     """Adds rates that are higher in short runs and fall in the second half.
 
     Adam moves a parameter by about its rate in every step, so a run of few steps covers the same way only with higher
-    rates; the noise that they leave goes when they fall. Positions have their own decay in the base recipe.
+    rates; the noise that they leave goes when they fall. Positions have their own decay in the base recipe. The rate of
+    the harmonics falls faster as the run gets longer: a colour that depends on the direction has each view by heart
+    long before shapes do.
     """
 
     shardable = True
@@ -45,7 +50,8 @@ class RateRecipe(BaseTrainer):
         super().setup()
         factor = self.rate_recipe.by_length(self.run_length.steps)
         for name in ATTRIBUTES:
-            self.schedules[name] = scaled(self.schedules[name], factor, self._decay(name))
+            own = factor**self.rate_recipe.harmonics if name == "f_rest" else factor
+            self.schedules[name] = scaled(self.schedules[name], own, self._decay(name))
 
     def _decay(self, name: str) -> Callable[[float], float]:
         options = self.rate_recipe

@@ -29,7 +29,9 @@ def test_short_runs_have_higher_rates_and_the_reference_length_those_of_the_pape
 
 def test_the_factor_is_on_every_rate():
     plain, doubled = rates(BaseTrainer, 100), rates(Recipe, 100, rate_recipe_factor=2)
-    assert doubled == pytest.approx({name: 2 * rate for name, rate in plain.items()})
+    assert doubled == pytest.approx({name: (4 if name == "f_rest" else 2) * rate for name, rate in plain.items()})
+    alike = rates(Recipe, 100, rate_recipe_factor=2, rate_recipe_harmonics=1)
+    assert alike == pytest.approx({name: 2 * rate for name, rate in plain.items()})
 
 
 def test_all_but_the_position_fall_in_the_second_half():
