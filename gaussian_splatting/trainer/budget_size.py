@@ -37,7 +37,7 @@ def budget_of(dataset: CameraDataset | None, num_start: int, density: float) -> 
 def length_factor(length: int, power: float) -> float:
     """How much larger the budget is in a run of `length` steps: there is time to train more of them.
 
-    >>> length_factor(620, 0.5), length_factor(4_000, 0.5)
+    >>> length_factor(580, 0.5), length_factor(4_000, 0.5)
     (1.0, 2.0)
     """
     return max(1.0, length / SHORT_RUN) ** power

@@ -133,7 +133,7 @@ def test_the_budget_follows_pixels_views_and_points():
     assert budget_of(None, 60, 800.0) == 240
 
 
-@pytest.mark.parametrize(("length", "times"), [(620, 1.0), (1_000, 1.0), (4_000, 2.0)])
+@pytest.mark.parametrize(("length", "times"), [(580, 1.0), (1_000, 1.0), (4_000, 2.0)])
 def test_the_budget_grows_with_the_length_of_the_run(length, times):
     trainer = make_trainer(budget_target=None, run_length=length, budget_length_power=0.5, budget_density=100.0)
     usual = budget_of(trainer.dataset, 60, 100.0)
