@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 
-def rigid(viewmat: torch.Tensor) -> torch.Tensor:
-    """The gradient of a pose by turns and shifts; along what is no rigid motion, backends may differ."""
-    turned = viewmat.grad[:3, :3] @ viewmat.detach()[:3, :3].T
-    return torch.cat([(turned - turned.T).flatten(), viewmat.grad[:3, 3]])
+def tangent(gradient: torch.Tensor, viewmat: torch.Tensor) -> torch.Tensor:
+    """Gradient by a pose along rigid motions: the skew part of G [R | t]^T, and the translation."""
+    gradient, viewmat = gradient.detach().double(), viewmat.detach().double()
+    turning = gradient[:3] @ viewmat[:3].T
+    return torch.cat([(turning - turning.T).flatten(), gradient[:3, 3]])
 
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:

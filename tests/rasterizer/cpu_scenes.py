@@ -136,15 +136,3 @@ def _ellipses(values: dict[str, Tensor], antialiased: bool):
         values["means"], lambda ids: (values["means"][ids], covariances[ids], values["opacities"][ids]),
         values["viewmats"][0], lens
     )  # fmt: skip
-
-
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """Relative L2 distance."""
-    return float((found.detach().double() - expected.detach()).norm() / expected.detach().norm())
-
-
-def tangent(gradient: Tensor, viewmat: Tensor) -> Tensor:
-    """Gradient by a pose along rigid motions: the skew part of G [R | t]^T, and the translation."""
-    gradient, viewmat = gradient.detach().double(), viewmat.detach().double()
-    turning = gradient[:3] @ viewmat[:3].T
-    return torch.cat([(turning - turning.T).flatten(), gradient[:3, 3]])

@@ -8,7 +8,7 @@ from importlib import import_module
 
 import pytest
 import torch
-from backend_distance import relative, rigid
+from backend_distance import relative, tangent
 from simulated_card import CARD, SimulatedCard, on_card
 from simulated_gsplat import Kernels, install
 
@@ -59,7 +59,7 @@ def rendered(name: str, device: object, dtype: torch.dtype, **changes: object) -
         maps = maps + 0.1 * extra.sum(0)
     (maps * weights).mean().backward()
     found = {f.name: getattr(leaves, f.name).grad for f in fields(leaves)}
-    return out, found | {"viewmat": rigid(viewmat), "means2d": out.means2d.grad}
+    return out, found | {"viewmat": tangent(viewmat.grad, viewmat), "means2d": out.means2d.grad}
 
 
 @pytest.mark.parametrize(("name", "antialiased"), [("gsplat", False), ("gsplat", True), ("gsplat_2dgs", False)])
