@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from gaussian_splatting import environment
 from gaussian_splatting.cli.messages import complain, log, plain_messages, silenced, silenced_warnings, tolerant_streams
+from gaussian_splatting.cli.number_flags import positive_integer
 from gaussian_splatting.cli.strict_flags import parse_strictly
 from gaussian_splatting.errors import BackendError, SplatError
 from gaussian_splatting.rasterizer import BACKENDS, resolve_backend
@@ -27,14 +28,6 @@ def add_common_flags(parser: argparse.ArgumentParser, *, device: bool = True) ->
         )  # fmt: skip
         group.add_argument("--threads", type=positive_integer, metavar="N", help="processor threads (default all)")
     group.add_argument("--debug", action="store_true", help="show the full traceback of an error")
-
-
-def positive_integer(text: str) -> int:
-    """An argparse type: an integer of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
-    return number
 
 
 def run_command(
