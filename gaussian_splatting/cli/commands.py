@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import signal
+import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -52,6 +56,7 @@ def run_command(
 def _guarded(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
     try:
         if hasattr(arguments, "threads"):
+            load_torch()
             set_threads(arguments.threads)
         warn_about_rival()
         main(arguments)
@@ -70,6 +75,21 @@ def _guarded(main: Callable[[argparse.Namespace], None], arguments: argparse.Nam
         complain(f"error: {reason}")
         return REFUSED
     return 0
+
+
+def load_torch() -> None:
+    """Import torch, during which Ctrl-C ends the process at once, while there is nothing to lose yet.
+
+    As an exception it is lost: torch imports NumPy from C++ and drops every error of it, so that the command goes on, or
+    fails later at a NumPy that was loaded half.
+    """
+    plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if "torch" not in sys.modules and plain and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            importlib.import_module("torch")
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def explained(error: Exception) -> str | None:

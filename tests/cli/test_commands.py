@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -195,6 +196,26 @@ def test_a_backend_for_cards_is_refused_where_there_is_none(device, backend, els
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BackendError, match=f"--backend {backend}: the gsplat .*; give --backend {elsewhere}, or run"):
         commands.chosen_device(argparse.Namespace(device=device, backend=backend))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends itself Ctrl-C")
+def test_an_interrupt_that_torch_drops_while_it_is_imported_ends_the_command(tmp_path):
+    (tmp_path / "torch.py").write_text(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n    pass\n"
+    )
+    program = """
+import sys
+sys.path.insert(0, FOLDER)
+import argparse
+from gaussian_splatting.cli import commands
+parser = argparse.ArgumentParser()
+commands.add_common_flags(parser)
+sys.exit(commands.run_command(lambda arguments: print("went on"), parser, []))
+"""
+    with pytest.raises(subprocess.CalledProcessError) as ended:
+        run_python(program.replace("FOLDER", repr(str(tmp_path))))
+    assert ended.value.returncode == -signal.SIGINT
+    assert ended.value.stdout == ""
 
 
 def test_errors_of_the_family_are_explained_and_others_are_not():
