@@ -80,8 +80,8 @@ def _guarded(main: Callable[[argparse.Namespace], None], arguments: argparse.Nam
 def load_torch() -> None:
     """Import torch, during which Ctrl-C ends the process at once, while there is nothing to lose yet.
 
-    As an exception it is lost: torch imports NumPy from C++ and drops every error of it, so that the command goes on, or
-    fails later at a NumPy that was loaded half.
+    As an exception it is lost: torch imports NumPy from C++ and drops every error of it, so that the command goes on,
+    or fails later at a NumPy that was loaded half.
     """
     plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if "torch" not in sys.modules and plain and threading.current_thread() is threading.main_thread():
