@@ -8,6 +8,7 @@ import sysconfig
 from pathlib import Path
 
 from gaussian_splatting.cli import commands
+from gaussian_splatting.cli.number_flags import positive_integer
 
 ITERATIONS = 2_400
 MAX_GAUSSIANS = 60_000
@@ -17,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser."""
     parser = argparse.ArgumentParser(prog="python -m gaussian_splatting.demo", description=__doc__, allow_abbrev=False)
     parser.add_argument("-d", "--destination", default="demo_output", help="run folder to write (default demo_output)")
-    parser.add_argument("-i", "--iteration", type=commands.positive_integer, default=ITERATIONS, help="training steps")
+    parser.add_argument("-i", "--iteration", type=positive_integer, default=ITERATIONS, help="training steps")
     parser.add_argument("--overwrite", action="store_true", help="move an earlier demo aside and start anew")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     commands.add_common_flags(parser)

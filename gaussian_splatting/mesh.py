@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaussian_splatting.cli import commands
+from gaussian_splatting.cli import commands, number_flags
 from gaussian_splatting.cli.scene_flags import add_scene_flags, fill_from_run
 from gaussian_splatting.errors import SplatError
 
@@ -40,35 +40,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--split", choices=("train", "test", "all"), help="views (default: train with --eval, else all)"
     )
     fusion = parser.add_argument_group("surface, in the units of the scene (defaults are found from the views)")
-    fusion.add_argument("--voxel_size", type=positive, help="side of a voxel (default: a pixel at the median depth)")
-    fusion.add_argument("--truncation", type=positive, help="half the width of the fused band (default: 5 voxels)")
-    fusion.add_argument("--depth_max", type=positive, help="leave out what is farther from a camera than this")
-    fusion.add_argument("--min_views", type=commands.positive_integer, default=2,
+    length = number_flags.positive_number
+    fusion.add_argument("--voxel_size", type=length, help="side of a voxel (default: a pixel at the median depth)")
+    fusion.add_argument("--truncation", type=length, help="half the width of the fused band (default: 5 voxels)")
+    fusion.add_argument("--depth_max", type=length, help="leave out what is farther from a camera than this")
+    fusion.add_argument("--min_views", type=number_flags.positive_integer, default=2,
         help="views that must have seen a point of the surface (default 2)")  # fmt: skip
-    fusion.add_argument("--min_piece", type=share, default=0.00002, metavar="SHARE",
+    fusion.add_argument("--min_piece", type=number_flags.share, default=0.00002, metavar="SHARE",
         help="drop pieces with fewer triangles than this share of the largest piece (default 0.00002)")  # fmt: skip
-    fusion.add_argument("--max_faces", type=commands.positive_integer, help="simplify to about this many triangles")
+    fusion.add_argument("--max_faces", type=number_flags.positive_integer, help="simplify to about this many triangles")
     parser.add_argument("--overwrite", action="store_true", help="replace a mesh that is there already")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_scene_flags(parser)
     commands.add_common_flags(parser)
     return parser
-
-
-def positive(text: str) -> float:
-    """An argparse type: a positive number."""
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
-
-
-def share(text: str) -> float:
-    """An argparse type: a number from 0 to 1."""
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
-    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -148,7 +148,10 @@ def fuse(views: Iterable[DepthView], settings: FusionSettings, *, min_views: int
         raise SplatError(f"no view has a surface nearer than {settings.depth_max:g}; give a larger --depth_max")
     surface = grid.extract_triangle_mesh(min_views - 0.5)  # Open3D wants more than the threshold
     if surface.is_empty() or "indices" not in surface.triangle or len(surface.triangle.indices) == 0:
-        raise SplatError(f"no surface is seen by {min_views} views; give --min_views 1, or more cameras")
+        raise SplatError(
+            f"no surface is seen by {min_views} views in voxels of {settings.voxel_size:g}; give --min_views 1, "
+            "another --voxel_size, or more cameras"
+        )
     return _to_mesh(surface)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gaussian_splatting import tensorboard_log
 from gaussian_splatting.cli import commands
-from gaussian_splatting.cli.server_flags import require_host, require_viser
+from gaussian_splatting.cli.server_flags import free_port, require_viser
 from gaussian_splatting.cli.train_flags import build_parser
 from gaussian_splatting.cli.train_refusals import require_room, require_sense
 from gaussian_splatting.cli.train_settings import chosen_trainer, load_scene, run_length, write_settings
@@ -103,7 +103,7 @@ def require_watchers(arguments: argparse.Namespace, workers: Alone) -> None:
                 "--viewer shows all Gaussians, and with --shard no process has them; leave out one of the two"
             )
         require_viser()
-        require_host(arguments.host)
+        free_port(arguments.host, arguments.port)
     if arguments.tensorboard:
         tensorboard_log.require_tensorboard()
 

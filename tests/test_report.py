@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -173,12 +174,14 @@ def test_poison_in_the_logs_is_left_out(tmp_path):
 
 
 def test_without_rendered_views_the_held_out_psnr_counts_and_the_command_is_named(tmp_path):
-    folder = full_run(tmp_path)
+    folder = full_run(tmp_path / "my run")
     for path in sorted(folder.rendered(60).rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     text = page(folder)
     assert "23.40 <small>dB</small></b><span>PSNR, held-out views" in text
-    assert "python -m gaussian_splatting.render -d" in text
+    for command in ("render", "video"):
+        shown = text.partition(f"python -m gaussian_splatting.{command} -d ")[2].partition("</code>")[0]
+        assert shlex.split(html.unescape(shown)) == [str(folder.path)]
 
 
 def test_the_report_of_large_views_stays_small(tmp_path):

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import signal
+import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 
 from gaussian_splatting import environment
 from gaussian_splatting.cli.messages import complain, log, plain_messages, silenced, silenced_warnings, tolerant_streams
+from gaussian_splatting.cli.number_flags import positive_integer
 from gaussian_splatting.cli.strict_flags import parse_strictly
 from gaussian_splatting.errors import BackendError, SplatError
 from gaussian_splatting.rasterizer import BACKENDS, resolve_backend
@@ -27,14 +32,6 @@ def add_common_flags(parser: argparse.ArgumentParser, *, device: bool = True) ->
         )  # fmt: skip
         group.add_argument("--threads", type=positive_integer, metavar="N", help="processor threads (default all)")
     group.add_argument("--debug", action="store_true", help="show the full traceback of an error")
-
-
-def positive_integer(text: str) -> int:
-    """An argparse type: an integer of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
-    return number
 
 
 def run_command(
@@ -59,6 +56,7 @@ def run_command(
 def _guarded(main: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
     try:
         if hasattr(arguments, "threads"):
+            load_torch()
             set_threads(arguments.threads)
         warn_about_rival()
         main(arguments)
@@ -77,6 +75,21 @@ def _guarded(main: Callable[[argparse.Namespace], None], arguments: argparse.Nam
         complain(f"error: {reason}")
         return REFUSED
     return 0
+
+
+def load_torch() -> None:
+    """Import torch, during which Ctrl-C ends the process at once, while there is nothing to lose yet.
+
+    As an exception it is lost: torch imports NumPy from C++ and drops every error of it, so that the command goes on,
+    or fails later at a NumPy that was loaded half.
+    """
+    plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if "torch" not in sys.modules and plain and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            importlib.import_module("torch")
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def explained(error: Exception) -> str | None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaussian_splatting.cli import commands
+from gaussian_splatting.cli import commands, number_flags
 from gaussian_splatting.cli.scene_flags import fill_from_run
 from gaussian_splatting.errors import SplatError
 
@@ -41,7 +41,7 @@ def add_film_flags(parser: argparse.ArgumentParser, *, default_path: str | None 
         "--looks", type=look_names, default=("color",), metavar="LOOK,...",
         help=f"one film each of {', '.join(LOOK_NAMES)} (default color); further ones are called <name>_<look>",
     )  # fmt: skip
-    number = commands.positive_integer
+    number = number_flags.positive_integer
     group.add_argument("--frames", type=number, help="number of frames (default 120; a file of the viewer: its own)")
     group.add_argument("--fps", type=number, help="frames per second (default 30; a file of the viewer: its own)")
 

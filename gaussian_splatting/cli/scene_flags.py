@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gaussian_splatting.cli.commands import positive_integer
+from gaussian_splatting.cli.number_flags import positive_integer
 from gaussian_splatting.errors import SplatError
 
 # Flag -> its value where neither the command line nor the run says anything.

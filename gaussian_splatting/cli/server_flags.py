@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import logging
+import os
 import socket
+from typing import Any
 
+from gaussian_splatting.cli.number_flags import LAST_PORT, port
 from gaussian_splatting.environment import OWN_NAME
 from gaussian_splatting.errors import SplatError
 
@@ -20,17 +23,7 @@ def add_server_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1: only this machine)"
     )
-    group.add_argument(
-        "--port", type=port_number, default=8080, help="port, the next free one from here (default 8080)"
-    )
-
-
-def port_number(text: str) -> int:
-    """An argparse type: a TCP port; 0 is any free one."""
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{number} is not a port from 0 to 65535")
-    return number
+    group.add_argument("--port", type=port, default=8080, help="port, the next free one from here (default 8080)")
 
 
 def require_viser() -> None:
@@ -39,18 +32,44 @@ def require_viser() -> None:
         raise SplatError(f'the viewer needs viser: pip install "{OWN_NAME}[viewer]"')
 
 
-def require_host(host: str) -> None:
-    """Raise SplatError when no server can listen on this address: viser would wait for itself without end."""
+def free_port(host: str, port: int) -> int:
+    """The first port from `port` on where a server can listen on this address; 0 stays 0: any.
+
+    Raises SplatError when there is none: viser would wait for itself without end.
+    """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.bind(address)
+        places = {entry[4][:2]: entry for entry in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)}
+        for place in places.values():
+            _listen(place, 0)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SplatError(
             f"--host {host}: this machine cannot listen there ({reason}); give one of its own addresses, "
             "127.0.0.1 (only this machine) or 0.0.0.0 (all of them)"
         ) from error
+    for number in range(port, LAST_PORT + 1):
+        try:
+            for place in places.values():
+                _listen(place, number)
+            return number
+        except PermissionError as error:
+            raise SplatError(
+                f"--port {number}: you may not listen there ({error.strerror}); give a port from 1024 on"
+            ) from error
+        except OSError:  # somebody else listens there
+            continue
+    raise SplatError(f"--port {port}: no port from there to {LAST_PORT} is free; give a lower one, or 0 for any")
+
+
+def _listen(place: tuple[Any, ...], port: int) -> None:
+    family, kind, protocol, _, (host, _, *rest) = place
+    with socket.socket(family, kind, protocol) as probe:
+        if os.name == "posix":  # elsewhere this flag would take a port from who has it
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind((host, port, *rest))
+        probe.listen(1)
 
 
 def warn_about_host(host: str) -> None:

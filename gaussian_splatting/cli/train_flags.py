@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import math
 
-from gaussian_splatting.cli import commands, option_flags
+from gaussian_splatting.cli import commands, number_flags, option_flags
 from gaussian_splatting.cli.scene_flags import ALPHA_HELP, ALPHA_USES, MAX_PIXELS_HELP
 from gaussian_splatting.cli.server_flags import add_server_flags
 
@@ -46,14 +45,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="steps (default 30000); step numbers of all schedules are scaled from a 30000-step run",
     )  # fmt: skip
     length.add_argument(
-        "--minutes", type=positive_minutes, metavar="M",
+        "--minutes", type=number_flags.positive_minutes, metavar="M",
         help="train for this time instead: the number of steps, and with it all schedules, follow; what was decided is "
         "in the checkpoints, but another run of the same time takes other steps",
     )  # fmt: skip
     length.add_argument("--epochs", type=int, default=None, help="length in passes over the training views instead")
     run.add_argument(
         "--save_iterations",
-        type=commands.positive_integer,
+        type=number_flags.positive_integer,
         nargs="+",
         default=None,
         help="steps to save at, besides the last",
@@ -78,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="start at the scene's points (default), at random ones (random:100000), or at depth maps (depth:100000)",
     )  # fmt: skip
     start.add_argument("--init_ply", metavar="FILE", help="start at this point cloud, or at the Gaussians of this file")
-    model.add_argument("--max_gaussians", type=commands.positive_integer, help="never exceed this many Gaussians")
+    model.add_argument("--max_gaussians", type=number_flags.positive_integer, help="never exceed this many Gaussians")
     add_raster_flags(parser)
     watching = parser.add_argument_group("viewer")
     watching.add_argument("--viewer", action="store_true", help="show the training in the browser; changes no result")
@@ -99,37 +98,13 @@ def add_resume_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     safety.add_argument("--overwrite", action="store_true", help="move an existing run aside and start anew")
     safety.add_argument(
-        "--checkpoint_seconds", type=seconds, default=60.0, metavar="S",
+        "--checkpoint_seconds", type=number_flags.seconds, default=60.0, metavar="S",
         help="write a checkpoint when the last is this old (default 60; 0: not by time)",
     )  # fmt: skip
     safety.add_argument(
-        "--checkpoint_interval", type=natural_number, default=0, metavar="N",
+        "--checkpoint_interval", type=number_flags.natural_number, default=0, metavar="N",
         help="write a checkpoint every N steps too (default 0: not by steps)",
     )  # fmt: skip
-
-
-def seconds(text: str) -> float:
-    """An argparse type: a finite number of seconds, at least 0."""
-    number = float(text)
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds of at least 0")
-    return number
-
-
-def positive_minutes(text: str) -> float:
-    """An argparse type: a finite number of minutes above 0."""
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes above 0")
-    return number
-
-
-def natural_number(text: str) -> int:
-    """An argparse type: an integer of at least 0."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 0")
-    return number
 
 
 def init_choice(text: str) -> str:
@@ -151,17 +126,9 @@ def add_raster_flags(parser: argparse.ArgumentParser) -> None:
         "--packed", action="store_true", help="less memory where a view shows a small part of the scene; same result"
     )
     raster.add_argument(
-        "--radius_clip", type=pixels, default=0.0, metavar="PIXELS",
+        "--radius_clip", type=number_flags.pixels, default=0.0, metavar="PIXELS",
         help="leave out Gaussians of this radius on the screen, or less, while training (default 0)",
     )  # fmt: skip
-
-
-def pixels(text: str) -> float:
-    """An argparse type: a finite number of at least 0."""
-    number = float(text)
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of pixels of at least 0")
-    return number
 
 
 def add_scene_flags(parser: argparse.ArgumentParser) -> None:
@@ -176,7 +143,7 @@ def add_scene_flags(parser: argparse.ArgumentParser) -> None:
     scene.add_argument("--antialiased", action="store_true", help="compensate the screen-space blur (Mip-Splatting)")
     scene.add_argument("--no_image_mask", action="store_true", help="do not read image masks")
     scene.add_argument("--alpha", choices=ALPHA_USES, help=ALPHA_HELP)
-    scene.add_argument("--max_pixels", type=commands.positive_integer, metavar="N", help=MAX_PIXELS_HELP)
+    scene.add_argument("--max_pixels", type=number_flags.positive_integer, metavar="N", help=MAX_PIXELS_HELP)
     scene.add_argument("--strict", action="store_true", help="refuse a scene of which pictures are missing")
     scene.add_argument("--no_depth_data", action="store_true", help="do not read depth maps")
     scene.add_argument("--load_camera", help="take the cameras from this cameras.json")

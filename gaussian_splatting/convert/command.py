@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gaussian_splatting.cli import commands
+from gaussian_splatting.cli.number_flags import positive_integer
 from gaussian_splatting.convert.options import CAMERA_MODELS, DEVICES, MAPPERS, MATCHERS, ConvertOptions
 from gaussian_splatting.convert.pipeline import Conversion
 from gaussian_splatting.convert.sources import default_destination
+from gaussian_splatting.io.paths import quoted
 from gaussian_splatting.runs.progress import say
 
 _DESCRIPTION = (
@@ -63,9 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
                          help=f"most features per photo (default {defaults.max_features})")  # fmt: skip
     solving.add_argument("--seed", type=int, default=defaults.seed, help="of the random draws (default 0)")
     solving.add_argument("--device", choices=DEVICES, default="auto", help="where features are found and compared")
-    solving.add_argument("--threads", dest="num_threads", type=commands.positive_integer, metavar="N",
+    solving.add_argument("--threads", dest="num_threads", type=positive_integer, metavar="N",
                          help="processor threads (default all)")  # fmt: skip
-    solving.add_argument("--mapper_threads", type=commands.positive_integer, default=1, metavar="N",
+    solving.add_argument("--mapper_threads", type=positive_integer, default=1, metavar="N",
                          help="threads of the mapper (default 1; with more, the bytes differ by run)")  # fmt: skip
     parser.add_argument("--accept", action="store_true", help="write the scene even when its judgement is against it")
     parser.add_argument("--overwrite", action="store_true", help="move a scene that is there aside")
@@ -107,4 +109,4 @@ def convert(arguments: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         say("stopped; run the same command again to go on")
         raise
-    say(f"next: python -m gaussian_splatting.train -s {destination} -d out --mode densify")
+    say(f"next: python -m gaussian_splatting.train -s {quoted(destination)} -d out --mode densify")

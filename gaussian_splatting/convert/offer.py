@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from gaussian_splatting.convert.pipeline import Conversion
@@ -10,6 +9,7 @@ from gaussian_splatting.convert.publish import is_complete
 from gaussian_splatting.convert.sources import default_destination, is_convertible
 from gaussian_splatting.convert.work import FOLDER
 from gaussian_splatting.errors import SceneError
+from gaussian_splatting.io.paths import quoted
 
 
 def scene_of(source: str, *, convert: bool = False, show_progress: bool = False) -> str:
@@ -44,8 +44,3 @@ def scene_of(source: str, *, convert: bool = False, show_progress: bool = False)
 def convert_command(source: Path, destination: Path) -> str:
     """The command that converts, as a shell takes it."""
     return f"python -m gaussian_splatting.convert -s {quoted(source)} -d {quoted(destination)}"
-
-
-def quoted(path: Path) -> str:
-    """A path as a word of a command."""
-    return shlex.quote(str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from pathlib import Path
 
@@ -14,6 +15,11 @@ _DEVICE_NAMES = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
     f"{device}{digit}" for device in ("com", "lpt") for digit in "0123456789¹²³"
 }
 _DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def quoted(path: str | os.PathLike[str]) -> str:
+    """A path as one word of a command that a user is told to run."""
+    return shlex.quote(os.fspath(path))
 
 
 def inside(root: str | os.PathLike[str], name: str, *, allow_links: bool = False, must_be_file: bool = False) -> Path:

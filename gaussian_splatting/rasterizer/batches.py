@@ -49,6 +49,11 @@ class Batch:
                 f"{list(self.viewmats.shape)}"
             )
         self._check_colors()
+        if not prod((*self.leading, self.num_cameras)) or not self.num_channels:
+            raise BackendError(
+                f"viewmats {list(self.viewmats.shape)} and colors {list(self.colors.shape)} leave nothing to render: "
+                "at least one batch, one camera and one channel are needed"
+            )
         for name, shape in self._shapes().items():
             tensor = getattr(self, name)
             if tensor is None and (name in ("covars", "backgrounds") or self.covars is not None):

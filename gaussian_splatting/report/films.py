@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from gaussian_splatting.errors import FormatError
+from gaussian_splatting.io.paths import quoted
 from gaussian_splatting.rendering.picture_files import Bytes, decode_picture, thumbnail
 from gaussian_splatting.runs.folder import RunFolder
 
@@ -53,7 +54,7 @@ def turntable(folder: RunFolder) -> str:
     if not films:
         if not folder.iterations():
             return ""
-        command = f"python -m gaussian_splatting.video -d {folder.path}"
+        command = f"python -m gaussian_splatting.video -d {quoted(folder.path)}"
         return f'<div class="card note">No turntable yet: <code>{escape(command)}</code> makes one.</div>'
     path = films[-1]
     if path.stat().st_size > LARGEST_FILM:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gaussian_splatting.io import storage
+from gaussian_splatting.io.paths import quoted
 from gaussian_splatting.report import facts
 from gaussian_splatting.report.charts import Series, line_chart
 from gaussian_splatting.report.contact_sheet import contact_sheet
@@ -180,7 +181,7 @@ def _views(folder: RunFolder) -> str:
     sheet = contact_sheet(found[1]) if found is not None else ""
     if sheet:
         return sheet
-    command = f"python -m gaussian_splatting.render -d {folder.path}"
+    command = f"python -m gaussian_splatting.render -d {quoted(folder.path)}"
     return (
         '<h2>Views</h2><div class="card note">No rendered views yet. '
         f"<code>{escape(command)}</code> renders and measures them, and writes this report again.</div>"

@@ -121,7 +121,7 @@ def _pictures(cameras: CameraDataset, index: int, entry: Mapping[str, Any]) -> I
 
 
 def compare(stored: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> list[str]:
-    """What the user should know before this run goes on: differences that are allowed but may change the last bits.
+    """What the user should know before this run goes on: differences that are allowed but may change the result.
 
     Raises CheckpointError that shows both values of everything that decides the result and differs.
     """
@@ -144,7 +144,10 @@ def compare(stored: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> li
     ]
     if not changed:
         return []
-    return [f"{', '.join(changed)} since the checkpoint was written: the result may differ in its last bits"]
+    effect = "the result may differ in its last bits"
+    if before["processes"] != after["processes"]:
+        effect = "a step has as many views as there are processes, so the result will differ"
+    return [f"{', '.join(changed)} since the checkpoint was written: {effect}"]
 
 
 def _way_on(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
+
+from gaussian_splatting import environment
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -48,3 +51,11 @@ class Interruption:
             # Not sys.exit(): what is half written must not be finished by somebody's clean-up.
             os._exit(128 + number)
         self.received = signal.Signals(number)
+        if not environment.place().follows:
+            _tell(f"{self.received.name}: this step is finished and saved first; once more ends at once")
+
+
+def _tell(text: str) -> None:
+    """A line on stderr from a handler of signals, where Python's own streams may be in the middle of a write."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"\n{text}\n".encode())

@@ -7,7 +7,8 @@ import webbrowser
 from collections.abc import Sequence
 
 from gaussian_splatting.cli import commands
-from gaussian_splatting.cli.server_flags import add_server_flags, require_host, require_viser, warn_about_host
+from gaussian_splatting.cli.number_flags import positive_integer, positive_seconds
+from gaussian_splatting.cli.server_flags import add_server_flags, free_port, require_viser, warn_about_host
 from gaussian_splatting.errors import SplatError
 
 
@@ -20,11 +21,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-d", "--destination", metavar="RUN", help="the run folder that train wrote, or a splat file")
     parser.add_argument("-i", "--iteration", type=int, help="the iteration to begin with (default: the newest)")
     parser.add_argument("--load_camera", metavar="FILE", help="cameras to jump to, from this cameras.json")
-    parser.add_argument("--largest", type=commands.positive_integer, default=1920, metavar="PIXELS",
+    parser.add_argument("--largest", type=positive_integer, default=1920, metavar="PIXELS",
         help="longer side of the picture at most (default 1920)")  # fmt: skip
     add_server_flags(parser.add_argument_group("server"))
     parser.add_argument("--open", action="store_true", help="open the page in the browser of this machine")
-    parser.add_argument("--stop_after", type=float, metavar="SECONDS", help="end by itself after so many seconds")
+    parser.add_argument("--stop_after", type=positive_seconds, metavar="SECONDS",
+        help="end by itself after so many seconds")  # fmt: skip
     commands.add_common_flags(parser)
     return parser
 
@@ -39,7 +41,7 @@ def view(arguments: argparse.Namespace) -> None:
     if (arguments.splat is None) == (arguments.destination is None):
         raise SplatError("give a run folder with -d, or a splat file")
     require_viser()
-    require_host(arguments.host)
+    free_port(arguments.host, arguments.port)
     from gaussian_splatting.viewer.scenes import RunScene, open_scene
     from gaussian_splatting.viewer.server import Viewer
 

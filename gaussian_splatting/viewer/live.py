@@ -30,7 +30,11 @@ class LiveScene:
     Nothing here draws random numbers or touches the trainer: with a viewer, the same bytes are trained as without.
     """
 
-    def __init__(self, trainer: BaseTrainer, cameras: CameraDataset, iterations: int, name: str) -> None:
+    def __init__(
+        self, trainer: BaseTrainer, cameras: CameraDataset, iterations: int, name: str,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:  # fmt: skip
+        self._say = say
         self.name, self.background = name, _background(cameras)
         self.first: int | None = None
         self._iterations, self._clock = iterations, time.monotonic
@@ -87,9 +91,16 @@ class LiveScene:
         self.step = trainer.curr_step
         if self._wanted.is_set() and (self.paused or self._clock() >= self._due):
             self._take(trainer, loss)
+        return self._wait(must_stop) if self.paused else 0.0
+
+    def _wait(self, must_stop: Callable[[], bool]) -> float:
+        """Who looks at the terminal, or finds no browser open any more, must see why nothing goes on."""
+        self._say(f"paused in the viewer after step {self.step}; Resume there goes on, Ctrl-C saves and ends")
         started = self._clock()
         while self.paused and not must_stop():
             self._running.wait(0.1)
+        if not self.paused:
+            self._say("resumed in the viewer")
         return self._clock() - started
 
     def end(self, trainer: BaseTrainer) -> None:

@@ -61,7 +61,9 @@ class FileScene:
     """One splat file of any format, with the cameras of a `cameras.json` if there is one."""
 
     def __init__(self, path: Path, device: str = "cpu", backend: str = "auto", cameras: Path | None = None) -> None:
-        self.name, self.background = path.name, (0.0, 0.0, 0.0)
+        # An unbundled SOG is a folder, whose file of this name says nothing.
+        self.name = path.resolve().parent.name if path.name == "meta.json" else path.name
+        self.background = (0.0, 0.0, 0.0)
         self.first: int | None = None
         file = read_splats(path)
         self._model = model_from_splats(file, device, backend)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gaussian_splatting.cli.server_flags import require_host, require_viser
+from gaussian_splatting.cli.server_flags import free_port, require_viser
 from gaussian_splatting.viewer.films import FilmMaker
 from gaussian_splatting.viewer.pace import Pace
 from gaussian_splatting.viewer.panel import Panel
@@ -35,7 +35,7 @@ class Viewer:
     """Shows a scene to any number of browsers. A context manager; `stop` ends it.
 
     `host` other than 127.0.0.1 lets others in: they see the scene and can use every button. Raises SplatError when
-    viser is not installed, or nothing can listen on `host`.
+    viser is not installed, or nothing can listen on `host` from `port` on.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class Viewer:
 
 def _start_server(host: str, port: int, title: str) -> viser.ViserServer:
     require_viser()
-    require_host(host)
+    port = free_port(host, port)
     import viser
 
     # viser warns when something is sent to a browser that has just gone; that is how browsers are.

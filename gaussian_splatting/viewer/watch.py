@@ -21,7 +21,7 @@ def watching(run: TrainingRun, host: str = LOCAL, port: int = 8080) -> Iterator[
 
     After the end it stays up for as long as a browser looks, or until Ctrl-C.
     """
-    live = LiveScene(run.trainer, run.cameras, run.iterations, run.folder.path.resolve().name)
+    live = LiveScene(run.trainer, run.cameras, run.iterations, run.folder.path.resolve().name, run.say)
     warn_about_host(host)
     with Viewer(live, host=host, port=port, live=live) as viewer:
         run.say(f"viewer: {viewer.url}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gaussian_splatting import train
-from gaussian_splatting.convert import offer, pipeline
+from gaussian_splatting.convert import command, offer, pipeline
 from gaussian_splatting.convert.command import build_parser
 from gaussian_splatting.convert.offer import scene_of
 from gaussian_splatting.errors import SceneError
@@ -75,3 +75,10 @@ def test_a_faulty_flag_is_refused_before_hours_of_converting(photos, tmp_path, c
     arguments = ["-s", str(photos), "-d", str(tmp_path / "out"), "--convert", "--mode", "base", "-o", "no_such=1"]
     assert train.main(arguments) == 2
     assert "no option 'no_such'" in capsys.readouterr().err
+
+
+def test_the_command_for_training_that_a_conversion_ends_with_is_one_for_a_shell(photos, monkeypatch, capsys):
+    monkeypatch.setattr(command.Conversion, "run", lambda self: self.destination)
+    assert command.main(["-s", str(photos)]) == 0
+    words = shlex.split(capsys.readouterr().out.partition("next: ")[2])
+    assert words[3:5] == ["-s", f"{photos}_scene"]

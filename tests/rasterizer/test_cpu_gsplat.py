@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cpu_scenes
+import numpy as np
 import pytest
 import torch
 from backend_distance import relative
@@ -139,6 +140,28 @@ def test_values_that_gsplat_refuses_are_refused() -> None:
         cpu.rasterization(**values, width=8, height=8, sparse_grad=True, packed=False)
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
         cpu.rasterization(**values, width=8, height=8, colour=1)
+
+
+@pytest.mark.parametrize("call", [cpu.rasterization, cpu.rasterization_2dgs])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"width": 8.0}, r"width must be an integer, found 8.0 \(float\)"),
+        ({"height": "8"}, r"height must be an integer, found '8' \(str\)"),
+        ({"height": True}, "height must be an integer"),
+        ({"width": torch.tensor(8)}, "width must be an integer"),
+        ({"tile_size": 0}, "tile_size"),
+        ({"means": np.zeros((4, 3), np.float32)}, "means must be a tensor, found ndarray"),
+        ({"colors": None}, "colors must be a tensor, found NoneType"),
+        ({"near_plane": float("nan")}, "near_plane is not a number"),
+        ({"viewmats": torch.zeros(0, 4, 4), "Ks": torch.zeros(0, 3, 3)}, r"viewmats \[0, 4, 4\] .* at least one batch"),
+        ({"colors": torch.zeros(4, 0)}, r"colors \[4, 0\] leave nothing to render"),
+    ],
+)
+def test_numbers_that_no_kernel_takes_are_refused_by_name(call, changed: dict, message: str) -> None:
+    values = {name: value.float() for name, value in cpu_scenes.scene(num=4, degree=None).items()}
+    with pytest.raises(BackendError, match=message):
+        call(**(values | {"width": 8, "height": 8} | changed))
 
 
 def test_types_devices_and_shapes_are_checked_by_name() -> None:

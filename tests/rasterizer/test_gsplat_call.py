@@ -162,14 +162,15 @@ def test_bytes_do_not_depend_on_threads_packing_or_chunks(camera_model: str, res
 
 
 @pytest.mark.parametrize("camera_model", ["pinhole", "ortho", "fisheye"])
-@pytest.mark.parametrize("channels", [3, 5])
-def test_no_gaussians_give_the_background(channels: int, camera_model: str) -> None:
+@pytest.mark.parametrize(("channels", "packed"), [(3, True), (5, False)])
+def test_no_gaussians_give_the_background(channels: int, packed: bool, camera_model: str) -> None:
     values = leaves(num=4, degree=None)
     empty = {name: value[:0].detach() for name, value in values.items() if name in ("means", "quats", "scales")}
     empty |= {"opacities": torch.zeros(0), "colors": torch.zeros(0, channels)}
     empty |= {"viewmats": values["viewmats"].detach(), "Ks": values["Ks"]}
     behind = torch.rand(1, channels)
-    picture, alphas, meta = render(empty, sh_degree=None, backgrounds=behind, camera_model=camera_model)
+    options = {"sh_degree": None, "camera_model": camera_model, "packed": packed, "absgrad": True}
+    picture, alphas, meta = render(empty, backgrounds=behind, **options)
     assert torch.equal(picture, behind[:, None, None].expand_as(picture))
     assert not alphas.any()
     assert len(meta["isect_ids"]) == 0

@@ -153,6 +153,7 @@ def test_a_signal_saves_at_the_next_step_and_ends_the_run(bench: Bench, tmp_path
     run = tmp_path / "run"
     assert bench.train(run, [["hear", "e", 4], ["sleep", 0.01], ["signal", number]]) == status
     steps = sorted(int(path.stem[5:]) for path in (run / "checkpoints").glob("step_*.safetensors"))
+    assert f"{signal.Signals(number).name}: this step is finished and saved first; once more ends at once" in bench.log
     assert f"stopped at step {steps[-1]}; run the same command again to go on" in bench.log
     assert 21 <= steps[-1] < 60
     assert not (run / "run.lock").exists()

@@ -101,6 +101,7 @@ def never() -> bool:
 
 def test_copies_are_independent_and_made_only_when_somebody_looks(live):
     run, scene = live
+    scene._clock = lambda: 1.0
     first = scene.model(None)
     with torch.no_grad():
         run.model._xyz += 1.0
@@ -116,6 +117,9 @@ def test_copies_are_independent_and_made_only_when_somebody_looks(live):
     scene.want_copy()
     scene.after_step(run, torch.tensor(0.25), never)
     assert scene.version == 1  # too soon
+    scene._clock = lambda: 1.3
+    scene.after_step(run, torch.tensor(0.25), never)
+    assert scene.version == 2
 
 
 def test_a_pause_ends_when_the_run_must_stop_and_its_time_is_told(live):
@@ -126,6 +130,20 @@ def test_a_pause_ends_when_the_run_must_stop_and_its_time_is_told(live):
     assert 0.2 < waited < 5 and scene.status().startswith("paused")
     scene.set_paused(False)
     assert scene.after_step(run, torch.tensor(0.5), never) < 0.1
+
+
+def test_a_pause_is_told_where_the_training_runs():
+    run, told = Run(), []
+    scene = LiveScene(run, tiny_dataset(), 10, "run", told.append)  # type: ignore[arg-type]
+    run.curr_step = 4
+    scene.set_paused(True)
+    scene.after_step(run, torch.tensor(0.5), lambda: True)
+    assert told == ["paused in the viewer after step 4; Resume there goes on, Ctrl-C saves and ends"]
+    threading.Timer(0.1, lambda: scene.set_paused(False)).start()
+    scene.after_step(run, torch.tensor(0.5), never)
+    assert told[2:] == ["resumed in the viewer"]
+    scene.after_step(run, torch.tensor(0.5), never)
+    assert len(told) == 3
 
 
 def test_the_end_of_a_training_cannot_be_paused(live):

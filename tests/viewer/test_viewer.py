@@ -18,6 +18,7 @@ from small_run import make_run, ring_cameras, splat
 
 from gaussian_splatting import render, video, viewer
 from gaussian_splatting.camera import camera2dict, pinhole_camera
+from gaussian_splatting.io.formats import write_splats
 from gaussian_splatting.rendering.picture_files import decode_picture
 from gaussian_splatting.viewer import server
 from gaussian_splatting.viewer.pose import Pose
@@ -340,6 +341,12 @@ def test_a_splat_file_has_views_around_it(tmp_path):
         browser.press("Next camera")
         wait_until(lambda: psnr(browser.still_picture(), first) < 35, "another view")
         assert not browser.state("Iteration")["visible"]
+
+
+def test_an_unbundled_sog_is_called_as_its_folder(tmp_path):
+    write_splats(tmp_path / "truck" / "meta.json", splat().arrays())
+    for path in (tmp_path / "truck", tmp_path / "truck" / "meta.json"):
+        assert open_scene(str(path), "cpu", "reference").name == "truck"
 
 
 def test_the_command_says_where_it_is_and_ends(run, capsys):

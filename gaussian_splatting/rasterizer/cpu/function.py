@@ -86,6 +86,8 @@ def render_view(
 def check_inputs(**tensors: Tensor) -> None:
     """Raise BackendError unless all tensors are float32 on the CPU."""
     for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise BackendError(f"cpu rasteriser: {name} must be a tensor, found {type(tensor).__name__}")
         if tensor.device.type != "cpu" or tensor.dtype != torch.float32:
             raise BackendError(
                 f"cpu rasteriser: {name} is {tensor.dtype} on {tensor.device}; give float32 on the CPU, "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gaussian_splatting.errors import UnsupportedError
+from gaussian_splatting.errors import BackendError, UnsupportedError
 from gaussian_splatting.geometry.sh import MAX_DEGREE
 from gaussian_splatting.rasterizer.arguments import check_modes, check_sparse, refuse_gsplat_only
 from gaussian_splatting.rasterizer.batches import Batch, View
@@ -68,9 +69,12 @@ def rasterization(
     """
     check_modes("cpu", render_mode, rasterize_mode, camera_model, cameras=tuple(CAMERA_MODELS))
     refuse_gsplat_only("cpu", gsplat_only | {"distributed": distributed})
-    given = {"means": means, "quats": quats, "scales": scales, "opacities": opacities, "colors": colors}
-    given |= {"viewmats": viewmats, "Ks": Ks, "backgrounds": backgrounds, "covars": covars}
-    check_inputs(**{name: value for name, value in given.items() if value is not None})
+    given: dict[str, Any] = {"means": means, "quats": quats, "scales": scales, "opacities": opacities}
+    given |= {"colors": colors, "viewmats": viewmats, "Ks": Ks, "backgrounds": backgrounds, "covars": covars}
+    optional = ("quats", "scales", "backgrounds", "covars")
+    check_inputs(**{name: value for name, value in given.items() if name not in optional or value is not None})
+    if not isinstance(tile_size, Integral) or tile_size < 1:
+        raise BackendError(f"tile_size must be an integer of at least 1, found {tile_size!r}")
     if sh_degree is not None and not 0 <= sh_degree <= MAX_DEGREE:
         raise UnsupportedError(f"the cpu backend has no sh_degree {sh_degree}; give 0 to {MAX_DEGREE}")
     batch = Batch(means, quats, scales, opacities, colors, viewmats, Ks, backgrounds, covars, sh_degree)

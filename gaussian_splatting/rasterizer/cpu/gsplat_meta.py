@@ -40,13 +40,13 @@ class Arrangement:
         """The parts [M, ...] of `arranged` for each view."""
         if self.packed:
             return list(arranged.split([len(ellipses.ids) for ellipses in self.seen]))
-        views = arranged.reshape(-1, self.num_gaussians, arranged.shape[-1]).unbind()
+        views = arranged.reshape(len(self.seen), self.num_gaussians, arranged.shape[-1]).unbind()
         return [view.index_select(0, ellipses.ids) for view, ellipses in zip(views, self.seen, strict=True)]
 
     def adders(self, sums: Tensor) -> list[AddAbsolute | None]:
         """For each view the function that adds [M, 2] to its part of `sums`."""
         parts = sums.split([len(own.ids) for own in self.seen]) if self.packed else None
-        dense = sums.view(-1, self.num_gaussians, 2) if parts is None else sums
+        dense = sums.view(len(self.seen), self.num_gaussians, 2) if parts is None else sums
         adders: list[AddAbsolute | None] = []
         for index, own in enumerate(self.seen):
             part = dense[index] if parts is None else parts[index]

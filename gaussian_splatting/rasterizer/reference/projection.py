@@ -7,11 +7,15 @@ half-fields of view outside the picture, `eps2d` is added to the screen covarian
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
+
+from gaussian_splatting.errors import BackendError
 
 ALPHA_THRESHOLD = 1 / 255
 MAX_EXTENT = 3.33  # standard deviations; beyond it even an opaque Gaussian is below 1/255
@@ -34,6 +38,16 @@ class Lens:
     radius_clip: float
     antialiased: bool
     camera_model: str = "pinhole"  # a key of CAMERA_MODELS
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that the kernels of a backend would choke on, with a BackendError that names them."""
+        for name in ("width", "height"):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or isinstance(value, bool):
+                raise BackendError(f"{name} must be an integer, found {value!r} ({type(value).__name__})")
+        for name in ("near_plane", "far_plane", "eps2d", "radius_clip"):
+            if math.isnan(getattr(self, name)):
+                raise BackendError(f"{name} is not a number")
 
 
 @dataclass(frozen=True)

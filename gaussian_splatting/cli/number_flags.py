@@ -1,0 +1,68 @@
+"""Numbers of flags: what is no number, not finite, or out of range is refused by what it should have been."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+Number = TypeVar("Number", int, float)
+
+LAST_PORT = 65535
+
+
+def positive_integer(text: str) -> int:
+    """An argparse type: an integer of at least 1."""
+    return _number(text, int, lambda number: number >= 1, "an integer of at least 1")
+
+
+def natural_number(text: str) -> int:
+    """An argparse type: an integer of at least 0."""
+    return _number(text, int, lambda number: number >= 0, "an integer of at least 0")
+
+
+def positive_number(text: str) -> float:
+    """An argparse type: a finite number above 0."""
+    return _number(text, float, lambda number: 0 < number < math.inf, "a positive number")
+
+
+def seconds(text: str) -> float:
+    """An argparse type: a finite number of seconds, at least 0."""
+    return _number(text, float, lambda number: 0 <= number < math.inf, "a number of seconds of at least 0")
+
+
+def positive_seconds(text: str) -> float:
+    """An argparse type: a finite number of seconds above 0."""
+    return _number(text, float, lambda number: 0 < number < math.inf, "a number of seconds above 0")
+
+
+def positive_minutes(text: str) -> float:
+    """An argparse type: a finite number of minutes above 0."""
+    return _number(text, float, lambda number: 0 < number < math.inf, "a number of minutes above 0")
+
+
+def pixels(text: str) -> float:
+    """An argparse type: a finite number of pixels, at least 0."""
+    return _number(text, float, lambda number: 0 <= number < math.inf, "a number of pixels of at least 0")
+
+
+def share(text: str) -> float:
+    """An argparse type: a number from 0 to 1."""
+    return _number(text, float, lambda number: 0 <= number <= 1, "a share from 0 to 1")
+
+
+def port(text: str) -> int:
+    """An argparse type: a TCP port; 0 is any free one."""
+    return _number(text, int, lambda number: 0 <= number <= LAST_PORT, f"a port from 0 to {LAST_PORT}")
+
+
+def _number(text: str, read: Callable[[str], Number], fits: Callable[[Number], bool], wanted: str) -> Number:
+    """The number; a text that is none is refused like a number out of range, not with the name of a function."""
+    try:
+        number = read(text)
+    except ValueError:
+        number = None
+    if number is None or not fits(number):
+        raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
+    return number
