@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from gaussian_splatting import GaussianModel
-from gaussian_splatting.runs.determinism import cores_for_kernels
+from gaussian_splatting.runs.determinism import cores_for_kernels, deterministic
 
 
 @pytest.fixture
@@ -28,3 +31,27 @@ def test_an_error_puts_the_threads_back(two_threads: None):
     with pytest.raises(KeyError), cores_for_kernels(GaussianModel(1, backend="cpu")):
         raise KeyError
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("mode", ["default", "warn", "error"])
+def test_torch_is_deterministic_within_and_as_before_afterwards(mode: str):
+    usual = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode(mode)
+    before = torch.get_deterministic_debug_mode()
+    try:
+        with pytest.raises(KeyError), deterministic(torch.device("cpu")):
+            assert torch.are_deterministic_algorithms_enabled()
+            assert not torch.is_deterministic_algorithms_warn_only_enabled()
+            raise KeyError
+        assert torch.get_deterministic_debug_mode() == before
+    finally:
+        torch.set_deterministic_debug_mode(usual)
+
+
+def test_no_compiler_of_torch_is_loaded_for_it():
+    code = (
+        "import sys, torch; from gaussian_splatting.runs.determinism import deterministic\n"
+        "with deterministic(torch.device('cpu')): print('torch._inductor.config' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
