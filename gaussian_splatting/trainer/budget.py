@@ -12,8 +12,9 @@ from torch import Tensor
 from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
-from gaussian_splatting.trainer.budget_size import budget_of, length_factor
+from gaussian_splatting.trainer.budget_size import budget_of
 from gaussian_splatting.trainer.cutting import keep_most_opaque
+from gaussian_splatting.trainer.rates import long_run_factor
 from gaussian_splatting.trainer.screen_gradients import ScreenGradients
 from gaussian_splatting.trainer.splitting import long_axis_children
 from gaussian_splatting.trainer.view_scores import contributions, error_scores, some_views
@@ -54,6 +55,9 @@ class BudgetOptions(Options):
     exchange: float = option(
         0.0, "fraction of the Gaussians that is split at least, in place of those that contribute least", maximum=0.5
     )
+    exchange_power: float = option(
+        1.0, "in runs of more than 1000 steps that fraction is (1000 / length) to this power of itself", maximum=2.0
+    )
     opacity_threshold: float = option(0.005, "opacity below which a Gaussian is removed", maximum=1.0)
 
 
@@ -92,7 +96,7 @@ class Budget(BaseTrainer):
     def _final_count(self) -> int:
         options, wanted = self.budget, self.budget.target
         if wanted is None:
-            room = length_factor(self.run_length.steps, options.length_power)
+            room = long_run_factor(self.run_length.steps, options.length_power)
             wanted = round(budget_of(self.dataset, len(self.model), options.density) * room)
         return min(wanted, options.upper_bound)
 
@@ -138,7 +142,8 @@ class Budget(BaseTrainer):
             )
         allowed = self.allowed(self.curr_step)
         score = torch.where(keep, all_rows(self.score()), -1.0)
-        wanted = max(allowed - kept, int(self.budget.exchange * allowed))
+        exchanged = self.budget.exchange * long_run_factor(self.run_length.steps, -self.budget.exchange_power)
+        wanted = max(allowed - kept, int(exchanged * allowed))
         split = best(score, min(wanted, int((score > 0).sum())))
         surplus = kept + int(split.sum()) - allowed
         if surplus > 0:

@@ -14,8 +14,6 @@ MOST_FOR_POINTS = 1.25
 """But points ask for no more than this many times what the pictures do: random ones say nothing about the scene."""
 POWER = 0.2
 MOST_SAMPLED = 64
-SHORT_RUN = 1_000
-"""Steps in which Gaussians beyond the budget of `budget_of` cannot be trained well enough to be worth their time."""
 
 
 def budget_of(dataset: CameraDataset | None, num_start: int, density: float) -> int:
@@ -32,12 +30,3 @@ def budget_of(dataset: CameraDataset | None, num_start: int, density: float) -> 
     pixels = median(view.image_height * view.image_width for view in views)
     pictures = density * (pixels * len(dataset)) ** POWER
     return max(1, round(max(pictures, min(GROWTH * num_start, MOST_FOR_POINTS * pictures))))
-
-
-def length_factor(length: int, power: float) -> float:
-    """How much larger the budget is in a run of `length` steps: there is time to train more of them.
-
-    >>> length_factor(580, 0.5), length_factor(4_000, 0.5)
-    (1.0, 2.0)
-    """
-    return max(1.0, length / SHORT_RUN) ** power

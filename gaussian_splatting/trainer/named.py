@@ -40,8 +40,8 @@ class BaseDefaultTrainer(BaseFastTrainer):
 class BaseBestTrainer(FloaterRemoval, BaseFastTrainer):
     """More of the run at full size, no floaters, and many more steps, without depth maps."""
 
-    budget = BudgetOptions(exchange=0.01)
-    resolution = ResolutionOptions(share=0.75, blur="usual")
+    budget = BudgetOptions(exchange=0.01, exchange_power=0.0)
+    resolution = ResolutionOptions(share=0.75, share_power=0.0, blur="usual")
 
 
 class FastTrainer(Depth, BaseFastTrainer):

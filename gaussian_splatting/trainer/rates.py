@@ -10,6 +10,8 @@ from gaussian_splatting.options import REFERENCE_LENGTH, Options, option
 
 HIGHEST = 100.0
 SHORT_RUN_HIGHEST = 8.0
+SHORT_RUN = 1_000
+"""Steps in which more Gaussians than the budget of a short run cannot be trained well enough to be worth their time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,15 @@ def short_run_factor(length: int, power: float) -> float:
     (1.0, 1.79, 8.0)
     """
     return min(SHORT_RUN_HIGHEST, max(1.0, (REFERENCE_LENGTH / length) ** power))
+
+
+def long_run_factor(length: int, power: float) -> float:
+    """How much larger, or smaller, something is in a run of `length` steps than in one of 1000 or fewer.
+
+    >>> long_run_factor(580, 0.5), long_run_factor(4_000, 0.5), long_run_factor(5_000, -1.0)
+    (1.0, 2.0, 0.2)
+    """
+    return max(1.0, length / SHORT_RUN) ** power
 
 
 def _always(rate: float) -> Callable[[int], float]:

@@ -12,6 +12,7 @@ from gaussian_splatting.options import Options, option
 from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.detail import kept_detail, share_of_run
 from gaussian_splatting.trainer.pyramid import Pyramid
+from gaussian_splatting.trainer.rates import long_run_factor
 
 if TYPE_CHECKING:
     from gaussian_splatting.camera import Camera
@@ -23,6 +24,8 @@ HALF, COARSE = 0.84, 0.15
 """Parts of a run at these sizes where there are no pictures to look at."""
 COARSE_PART = 0.6
 """Of the part that the coarsest pictures would be good for: a run starts far from anything."""
+LONGEST_FULL_BLUR = 2_000
+"""Steps of a run up to which small pictures are blurred as full ones are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +41,13 @@ class ResolutionOptions(Options):
     share: float = option(
         1.0, "factor on the parts of the run that small pictures are found to be good enough for", maximum=1.0
     )
-    blur: Literal["full", "usual"] = option(
-        "full",
-        "what blurs Gaussians in small pictures: what does so in the mean of full ones, or 0.3 pixels^2 as usual",
+    share_power: float = option(
+        0.18, "in runs of more than 1000 steps that part is (1000 / length) to this power of itself", maximum=1.0
+    )
+    blur: Literal["full", "usual"] | None = option(
+        None,
+        "what blurs Gaussians in small pictures: what does so in the mean of full ones, or 0.3 pixels^2 as usual; "
+        "none: full in runs of up to 2000 steps",
     )
     coarsest: int = option(4, "what the coarsest size divides width and height by: a power of two", minimum=1)
     smallest_side: int = option(100, "no picture is made smaller than this many pixels", minimum=1)
@@ -56,7 +63,7 @@ class Resolution(BaseTrainer):
 
     A step on a picture of half the size costs a third. Pictures are averaged over areas, so that nothing aliases, and a
     Gaussian is blurred on the small screen as it is in the mean of the full one. How long small pictures are good
-    enough follows from the detail that they keep.
+    enough follows from the detail that they keep; longer runs find more in the full ones.
     """
 
     shardable = True
@@ -67,9 +74,10 @@ class Resolution(BaseTrainer):
         super().setup()
         self.pyramid = Pyramid()
         options = self.resolution
+        blur = options.blur or ("usual" if self.run_length.steps > LONGEST_FULL_BLUR else "full")
         half = self._last_step(options.half_until_iter, 2, 1.0, HALF)
         coarse = min(half, self._last_step(options.coarse_until_iter, options.coarsest, COARSE_PART, COARSE))
-        self.resolution = replace(options, half_until_iter=half, coarse_until_iter=coarse)
+        self.resolution = replace(options, half_until_iter=half, coarse_until_iter=coarse, blur=blur)
         self.options["resolution"] = self.resolution
         log.info("pictures are 1/%d of their size until step %d, half until %d", options.coarsest, coarse, half)
 
@@ -78,7 +86,8 @@ class Resolution(BaseTrainer):
             return asked
         kept = None if self.dataset is None or factor == 1 else kept_detail(self.dataset, factor)
         share = usual if kept is None else self.resolution.share * part * share_of_run(kept)
-        return round(share * self.run_length.steps)
+        steps = self.run_length.steps
+        return round(share * long_run_factor(steps, -self.resolution.share_power) * steps)
 
     def view(self, cameras: Sequence[Camera] | CameraDataset, index: int) -> Camera:
         """The camera, without pictures where the small ones are kept already."""

@@ -142,6 +142,19 @@ def test_the_budget_grows_with_the_length_of_the_run(length, times):
     assert asked.seen.final_count == 77
 
 
+@pytest.mark.parametrize(("length", "power", "split"), [(1_000, 1.0, 12), (4_000, 1.0, 3), (4_000, 0.0, 12)])
+def test_the_best_replace_those_that_contribute_least_and_fewer_of_them_in_long_runs(length, power, split):
+    options = {"budget_target": 60, "budget_exchange": 0.2, "budget_exchange_power": power, "run_length": length}
+    trainer = make_trainer(**options)
+    faint = torch.arange(60) < 20
+    set_raw(trainer, "opacity", torch.where(faint, 0.0, 2.0)[:, None])
+    before = trainer.model.get_xyz.detach().clone()
+    show(trainer, torch.arange(60.0), 40)
+    left = (trainer.model.get_xyz.detach()[:, None] == before).all(2).any(0)
+    assert len(trainer.model) == 60
+    assert left.tolist() == [False] * split + [True] * (60 - 2 * split) + [False] * split
+
+
 def test_the_curve_is_one_of_two():
     with pytest.raises(ValueError, match="budget_curve is 'steep'; expected linear or parabolic"):
         make_trainer(budget_curve="steep")

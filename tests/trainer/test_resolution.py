@@ -160,6 +160,17 @@ def test_pictures_without_detail_are_small_for_nearly_the_whole_run_and_sharp_on
     assert [(one.coarse_until_iter, one.half_until_iter) for one in steps] == [(570, 950), (0, 0)]
 
 
+@pytest.mark.parametrize(
+    ("length", "part", "blur"), [(500, 0.84, "full"), (2_000, 0.42, "full"), (4_000, 0.21, "usual")]
+)
+def test_long_runs_spend_a_smaller_part_on_small_pictures_and_blur_them_as_usual(length: int, part: float, blur: str):
+    options = {"run_length": length, "resolution_share_power": 1.0}
+    found = Scheduled(tiny_model(), None, scene_extent=1.0, **options).resolution
+    assert (found.half_until_iter, found.blur) == (round(part * length), blur)
+    asked = Scheduled(tiny_model(), None, scene_extent=1.0, resolution_blur="full", **options).resolution
+    assert asked.blur == "full"
+
+
 def test_what_is_asked_for_is_not_looked_for():
     options = make_trainer(run_length=1000, resolution_half_until_iter=700).resolution
     assert (options.coarse_until_iter, options.half_until_iter) == (3, 700)
