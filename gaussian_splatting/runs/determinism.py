@@ -35,7 +35,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
         return
     before = torch.get_deterministic_debug_mode()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # pyright: ignore[reportAttributeAccessIssue]
-    # As use_deterministic_algorithms, which would spend 1.6 s on loading a compiler that nothing here uses.
+    # As use_deterministic_algorithms(True), which would first load a compiler that nothing here uses.
     torch.set_deterministic_debug_mode("error")
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     try:

@@ -11,7 +11,7 @@ from gaussian_splatting.options import REFERENCE_LENGTH, Options, option
 HIGHEST = 100.0
 SHORT_RUN_HIGHEST = 8.0
 SHORT_RUN = 1_000
-"""Steps in which more Gaussians than the budget of a short run cannot be trained well enough to be worth their time."""
+"""Steps up to which nothing is gained from more Gaussians or more steps at full size: they cannot be trained so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
