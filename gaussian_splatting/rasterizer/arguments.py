@@ -42,7 +42,19 @@ def check_shapes(
     for name, (tensor, shape) in expected.items():
         if tuple(tensor.shape) != shape:
             raise BackendError(f"{name} must be {list(shape)} beside {num} means, found {list(tensor.shape)}")
+    check_focal_lengths(Ks)
     _check_colors(colors, (num, cameras), sh_degree)
+
+
+def check_focal_lengths(Ks: Tensor) -> None:
+    """Refuse intrinsics [..., 3, 3] whose focal lengths no camera has, with a BackendError that names the first."""
+    focal = Ks.detach().diagonal(dim1=-2, dim2=-1)[..., :2]  # [..., 2]
+    wrong = ~((focal > 0) & focal.isfinite())
+    if wrong.any():
+        *leading, axis = wrong.nonzero()[0].tolist()
+        place = ", ".join(map(str, (*leading, axis, axis)))
+        found = float(focal[(*leading, axis)])
+        raise BackendError(f"focal lengths in Ks must be finite and above 0, found {found} in Ks[{place}]")
 
 
 def _check_colors(colors: Tensor, counts: tuple[int, int], sh_degree: int | None) -> None:

@@ -9,6 +9,7 @@ from math import prod
 from torch import Tensor
 
 from gaussian_splatting.errors import BackendError
+from gaussian_splatting.rasterizer.arguments import check_focal_lengths
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Batch:
     sh_degree: int | None
 
     def __post_init__(self) -> None:
-        """Refuse tensors that do not fit together, with a BackendError that names the argument and both shapes."""
+        """Refuse what does not fit together or is no camera, with a BackendError that names argument and cause."""
         if self.means.ndim < 2 or self.viewmats.ndim < 3:
             raise BackendError(
                 f"means must be [..., N, 3] and viewmats [..., C, 4, 4], found {list(self.means.shape)} and "
@@ -62,6 +63,7 @@ class Batch:
             if found != [*self.leading, *shape]:
                 wanted = [*self.leading, *shape]
                 raise BackendError(f"{name} must be {wanted} beside {list(self.means.shape)} means, found {found}")
+        check_focal_lengths(self.Ks)
 
     @property
     def leading(self) -> tuple[int, ...]:

@@ -40,14 +40,18 @@ class Lens:
     camera_model: str = "pinhole"  # a key of CAMERA_MODELS
 
     def __post_init__(self) -> None:
-        """Refuse numbers that the kernels of a backend would choke on, with a BackendError that names them."""
+        """Refuse numbers that no lens has, with a BackendError that names them."""
         for name in ("width", "height"):
             value = getattr(self, name)
             if not isinstance(value, Integral) or isinstance(value, bool):
                 raise BackendError(f"{name} must be an integer, found {value!r} ({type(value).__name__})")
-        for name in ("near_plane", "far_plane", "eps2d", "radius_clip"):
-            if math.isnan(getattr(self, name)):
-                raise BackendError(f"{name} is not a number")
+        # A comparison with NaN is false, so that it is refused too.
+        if not self.near_plane < self.far_plane:
+            raise BackendError(f"near_plane must be below far_plane, found {self.near_plane} and {self.far_plane}")
+        if not 0 <= self.eps2d < math.inf:
+            raise BackendError(f"eps2d must be finite and at least 0, found {self.eps2d}")
+        if not self.radius_clip >= 0:
+            raise BackendError(f"radius_clip must be at least 0, found {self.radius_clip}")
 
 
 @dataclass(frozen=True)
