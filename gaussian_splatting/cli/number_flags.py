@@ -27,24 +27,12 @@ def positive_number(text: str) -> float:
     return _number(text, float, lambda number: 0 < number < math.inf, "a positive number")
 
 
-def seconds(text: str) -> float:
-    """An argparse type: a finite number of seconds, at least 0."""
-    return _number(text, float, lambda number: 0 <= number < math.inf, "a number of seconds of at least 0")
-
-
-def positive_seconds(text: str) -> float:
-    """An argparse type: a finite number of seconds above 0."""
-    return _number(text, float, lambda number: 0 < number < math.inf, "a number of seconds above 0")
-
-
-def positive_minutes(text: str) -> float:
-    """An argparse type: a finite number of minutes above 0."""
-    return _number(text, float, lambda number: 0 < number < math.inf, "a number of minutes above 0")
-
-
-def pixels(text: str) -> float:
-    """An argparse type: a finite number of pixels, at least 0."""
-    return _number(text, float, lambda number: 0 <= number < math.inf, "a number of pixels of at least 0")
+def amount_of(unit: str, *, above_zero: bool = False) -> Callable[[str], float]:
+    """An argparse type: a finite number of seconds, say, of at least 0 or `above_zero`."""
+    if above_zero:
+        return lambda text: _number(text, float, lambda number: 0 < number < math.inf, f"a number of {unit} above 0")
+    wanted = f"a number of {unit} of at least 0"
+    return lambda text: _number(text, float, lambda number: 0 <= number < math.inf, wanted)
 
 
 def share(text: str) -> float:

@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="steps (default 30000); step numbers of all schedules are scaled from a 30000-step run",
     )  # fmt: skip
     length.add_argument(
-        "--minutes", type=number_flags.positive_minutes, metavar="M",
+        "--minutes", type=number_flags.amount_of("minutes", above_zero=True), metavar="M",
         help="train for this time instead: the number of steps, and with it all schedules, follow; what was decided is "
         "in the checkpoints, but another run of the same time takes other steps",
     )  # fmt: skip
@@ -98,7 +98,7 @@ def add_resume_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     safety.add_argument("--overwrite", action="store_true", help="move an existing run aside and start anew")
     safety.add_argument(
-        "--checkpoint_seconds", type=number_flags.seconds, default=60.0, metavar="S",
+        "--checkpoint_seconds", type=number_flags.amount_of("seconds"), default=60.0, metavar="S",
         help="write a checkpoint when the last is this old (default 60; 0: not by time)",
     )  # fmt: skip
     safety.add_argument(
@@ -126,7 +126,7 @@ def add_raster_flags(parser: argparse.ArgumentParser) -> None:
         "--packed", action="store_true", help="less memory where a view shows a small part of the scene; same result"
     )
     raster.add_argument(
-        "--radius_clip", type=number_flags.pixels, default=0.0, metavar="PIXELS",
+        "--radius_clip", type=number_flags.amount_of("pixels"), default=0.0, metavar="PIXELS",
         help="leave out Gaussians of this radius on the screen, or less, while training (default 0)",
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ import webbrowser
 from collections.abc import Sequence
 
 from gaussian_splatting.cli import commands
-from gaussian_splatting.cli.number_flags import positive_integer, positive_seconds
+from gaussian_splatting.cli.number_flags import amount_of, positive_integer
 from gaussian_splatting.cli.server_flags import add_server_flags, free_port, require_viser, warn_about_host
 from gaussian_splatting.errors import SplatError
 
@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="longer side of the picture at most (default 1920)")  # fmt: skip
     add_server_flags(parser.add_argument_group("server"))
     parser.add_argument("--open", action="store_true", help="open the page in the browser of this machine")
-    parser.add_argument("--stop_after", type=positive_seconds, metavar="SECONDS",
+    parser.add_argument("--stop_after", type=amount_of("seconds", above_zero=True), metavar="SECONDS",
         help="end by itself after so many seconds")  # fmt: skip
     commands.add_common_flags(parser)
     return parser
