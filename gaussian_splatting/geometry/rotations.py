@@ -14,11 +14,16 @@ def normalize_quaternion(quaternion: Tensor) -> Tensor:
     """
     # A rotation does not depend on the length, so dividing by a constant first leaves the gradient exact.
     largest = quaternion.detach().abs().amax(dim=-1, keepdim=True)
-    zero = largest < torch.finfo(largest.dtype).tiny
+    zero = has_no_direction(quaternion)[..., None]
     scaled = quaternion / torch.where(zero, 1.0, largest)
     squared = (scaled * scaled).sum(dim=-1, keepdim=True)
     unit = scaled / torch.where(zero, 1.0, squared).sqrt()
     return torch.where(zero, _identity_like(quaternion), unit)
+
+
+def has_no_direction(quaternion: Tensor) -> Tensor:
+    """Whether a quaternion [..., 4] is zero, or of denormal numbers."""
+    return quaternion.detach().abs().amax(dim=-1) < torch.finfo(quaternion.dtype).tiny
 
 
 def quaternion_to_matrix(quaternion: Tensor) -> Tensor:

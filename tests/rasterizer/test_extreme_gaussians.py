@@ -199,12 +199,33 @@ def test_pictures_and_gradients_are_those_of_float64(surface: str, kind: Change)
     for seed in SEEDS:
         values, view = scene(kind, seed)
         found = run(kernels, values, view, torch.float32, weights(seed))
-        if kind is zero_quaternion:  # the kernels leave out what has no direction; the reference takes the identity
-            assert not any(found.gradients[name][NUM_PLAIN:].any() for name in NAMES[:5])
-            found.gradients = {name: g[:NUM_PLAIN] if name in NAMES[:5] else g for name, g in found.gradients.items()}
-            values = {name: v if name in ("viewmat", "background") else v[:NUM_PLAIN] for name, v in values.items()}
         expected = run(exact, values, view, DOUBLE, weights(seed))
         assert errors(found, expected, BOUNDS[surface]) == {}, seed
+
+
+@pytest.mark.parametrize("module", [cpu, reference, cpu_2dgs, reference_2dgs], ids=lambda module: module.__name__)
+def test_what_has_no_direction_is_left_out(module) -> None:
+    dtype = torch.float32 if module in (cpu, cpu_2dgs) else DOUBLE
+    values, view = scene(zero_quaternion, 0)
+    found = run(module, values, view, dtype, weights(0))
+    values = {name: v if name in ("viewmat", "background") else v[:NUM_PLAIN] for name, v in values.items()}
+    expected = run(module, values, view, dtype, weights(0))
+    assert all(torch.equal(found.images[name], expected.images[name]) for name in IMAGES)
+    for name in NAMES[:5]:
+        torch.testing.assert_close(found.gradients[name][:NUM_PLAIN], expected.gradients[name])
+        assert not found.gradients[name][NUM_PLAIN:].any()
+
+
+@pytest.mark.parametrize("camera_model", ["pinhole", "ortho", "fisheye"])
+def test_what_has_no_direction_is_left_out_by_every_camera(camera_model: str) -> None:
+    values = {name: value.float() for name, value in cpu_scenes.scene(num=20).items()}
+    values["quats"][5:] = 0
+    size = {"width": WIDTH, "height": HEIGHT, "sh_degree": 3, "camera_model": camera_model}
+    found, _, meta = cpu.rasterization(**values, **size, packed=False)
+    rows = ("means", "quats", "scales", "opacities", "colors")
+    values = {name: value[:5] if name in rows else value for name, value in values.items()}
+    assert torch.equal(found, cpu.rasterization(**values, **size)[0])
+    assert not meta["radii"][:, 5:].any()
 
 
 def test_there_are_as_many_cases_as_the_table_says() -> None:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from gaussian_splatting.geometry.rotations import build_scaling_rotation
 from gaussian_splatting.rasterizer.batches import View
 from gaussian_splatting.rasterizer.cpu import layout
 from gaussian_splatting.rasterizer.cpu.arguments import PLAIN_COLORS, Images, Shape
@@ -24,7 +23,7 @@ from gaussian_splatting.rasterizer.cpu.frame_backward import entry_gradients
 from gaussian_splatting.rasterizer.cpu.function import NO_FLOATS, background_gradient, flat
 from gaussian_splatting.rasterizer.cpu.gsplat_meta import AddAbsolute
 from gaussian_splatting.rasterizer.cpu.settings import RenderSettings
-from gaussian_splatting.rasterizer.reference.projection import Ellipses, Lens, project
+from gaussian_splatting.rasterizer.reference.projection import Ellipses, Lens, covariances_of, project
 from gaussian_splatting.rasterizer.reference.shading import view_colors
 
 NO_CAMERA = np.zeros(layout.CAMERA_SIZE, np.float32)
@@ -56,8 +55,7 @@ def ellipse_view(view: View, settings: RenderSettings, lens: Lens, sparse_grad: 
     def take(ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if covars is None:
             assert view.quats is not None and view.scales is not None
-            half = build_scaling_rotation(rows_of(view.scales, ids).double(), rows_of(view.quats, ids).double())
-            covariances = half @ half.mT
+            covariances = covariances_of(rows_of(view.scales, ids).double(), rows_of(view.quats, ids).double())
         else:
             # gsplat reads the upper triangle only.
             upper = _rows(covars, ids).double().triu()

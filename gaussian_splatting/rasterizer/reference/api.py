@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gaussian_splatting.geometry.rotations import build_scaling_rotation
 from gaussian_splatting.rasterizer.arguments import check_background, check_modes, check_shapes, refuse_gsplat_only
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
 from gaussian_splatting.rasterizer.reference.blending import blend
 from gaussian_splatting.rasterizer.reference.layout import Layout
-from gaussian_splatting.rasterizer.reference.projection import Lens, project
+from gaussian_splatting.rasterizer.reference.projection import Lens, covariances_of, project
 from gaussian_splatting.rasterizer.reference.shading import features, finish, view_colors
 
 
@@ -58,7 +57,7 @@ def rasterization(
     options = (width, height, near_plane, far_plane, eps2d, radius_clip, rasterize_mode == "antialiased")
 
     def take(ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        covariances = _covariances(scales[ids], quats[ids]) if covars is None else covars[ids]
+        covariances = covariances_of(scales[ids], quats[ids]) if covars is None else covars[ids]
         return means[ids], covariances, opacities[ids]
 
     views = [(viewmat, Lens(K, *options)) for viewmat, K in zip(viewmats, Ks, strict=True)]
@@ -96,7 +95,7 @@ def render_gaussians(parameters: GaussianParameters, view: RasterView) -> Raster
     def take(ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         # Rows first, activations second: a scale that overflows but is not visible must not give 0 * inf.
         scales = parameters.log_scales[ids].exp() * view.scale_modifier
-        return means[ids], _covariances(scales, parameters.quats[ids]), parameters.opacity_logits[ids, 0].sigmoid()
+        return means[ids], covariances_of(scales, parameters.quats[ids]), parameters.opacity_logits[ids, 0].sigmoid()
 
     ellipses = project(means, take, view.viewmat, lens)
     layout = Layout((len(means),), [ellipses.ids])
@@ -121,8 +120,3 @@ def render_gaussians(parameters: GaussianParameters, view: RasterView) -> Raster
         radii=layout.arrange([ellipses.radii.amax(dim=-1)]),
         means2d=means2d,
     )
-
-
-def _covariances(scales: Tensor, quats: Tensor) -> Tensor:
-    half = build_scaling_rotation(scales, quats)
-    return half @ half.transpose(-1, -2)  # [N, 3, 3]

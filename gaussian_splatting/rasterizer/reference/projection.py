@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gaussian_splatting.errors import BackendError
+from gaussian_splatting.geometry.rotations import has_no_direction, quaternion_to_matrix
 
 ALPHA_THRESHOLD = 1 / 255
 MAX_EXTENT = 3.33  # standard deviations; beyond it even an opaque Gaussian is below 1/255
@@ -64,6 +65,20 @@ class Ellipses:
     depths: Tensor  # [M] camera z
     opacities: Tensor  # [M] times the compensation when antialiased
     radii: Tensor  # [M, 2] int32 half-sizes of the bounding box, pixels
+
+
+def rotations_of(quats: Tensor) -> Tensor:
+    """The rotations [M, 3, 3] of `quats` [M, 4]; not numbers where there is no direction.
+
+    Such a Gaussian is left out, as by gsplat's kernels. (gsplat's PyTorch code takes it as not rotated.)
+    """
+    return quaternion_to_matrix(quats).where(~has_no_direction(quats)[:, None, None], math.nan)
+
+
+def covariances_of(scales: Tensor, quats: Tensor) -> Tensor:
+    """The covariances [M, 3, 3] of `scales` [M, 3] and `quats` [M, 4]."""
+    half = rotations_of(quats) * scales[:, None, :]
+    return half @ half.mT
 
 
 def project(means: Tensor, take: Take, viewmat: Tensor, lens: Lens) -> Ellipses:

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gaussian_splatting.geometry.rotations import quaternion_to_matrix
 from gaussian_splatting.rasterizer.arguments import check_background, check_shapes
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
 from gaussian_splatting.rasterizer.reference.blending import TILE
 from gaussian_splatting.rasterizer.reference.layout import Layout
-from gaussian_splatting.rasterizer.reference.projection import Lens
+from gaussian_splatting.rasterizer.reference.projection import Lens, rotations_of
 from gaussian_splatting.rasterizer.reference.shading import features, finish, view_colors
 from gaussian_splatting.rasterizer.reference_2dgs.blending import Maps, blend
 from gaussian_splatting.rasterizer.reference_2dgs.projection import Surfels, project
@@ -65,7 +64,7 @@ def rasterization_2dgs(
     check_background(backgrounds, len(viewmats), 3 if sh_degree is not None else colors.shape[-1])
 
     def take(ids: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return means[ids], quaternion_to_matrix(quats[ids]), scales[ids], opacities[ids]
+        return means[ids], rotations_of(quats[ids]), scales[ids], opacities[ids]
 
     options = (width, height, near_plane, far_plane, eps2d, radius_clip, False)
     seen = [project(means, take, viewmat, Lens(K, *options)) for viewmat, K in zip(viewmats, Ks, strict=True)]
@@ -114,7 +113,7 @@ def render_gaussians(parameters: GaussianParameters, view: RasterView) -> Raster
         # Rows first, activations second: a scale that overflows but is not visible must not give 0 * inf.
         scales = parameters.log_scales[ids].exp() * view.scale_modifier
         opacities = parameters.opacity_logits[ids, 0].sigmoid()
-        return means[ids], quaternion_to_matrix(parameters.quats[ids]), scales, opacities
+        return means[ids], rotations_of(parameters.quats[ids]), scales, opacities
 
     lens = Lens(view.K, view.width, view.height, view.near_plane, view.far_plane, view.eps2d, 0.0, False)
     surfels = project(means, take, view.viewmat, lens)
