@@ -16,7 +16,7 @@ from gaussian_splatting.cli.messages import complain, log, plain_messages, silen
 from gaussian_splatting.cli.number_flags import positive_integer
 from gaussian_splatting.cli.strict_flags import parse_strictly
 from gaussian_splatting.errors import BackendError, SplatError
-from gaussian_splatting.rasterizer import BACKENDS, resolve_backend
+from gaussian_splatting.rasterizer import BACKENDS, require_card, resolve_backend
 
 REFUSED, INTERRUPTED = 2, 130
 
@@ -150,12 +150,8 @@ def chosen_device(arguments: argparse.Namespace) -> str:
         device = "cuda" if torch.cuda.is_available() and not backend.startswith("cpu") else "cpu"
     else:
         device = _present_device(wanted)
-    if device == "cpu" and resolve_backend(backend, device).startswith("gsplat"):
-        elsewhere = backend.replace("gsplat", "cpu")
-        raise BackendError(
-            f"--backend {backend}: the gsplat backend renders on a CUDA card, but the Gaussians are on {device}; give "
-            f"--backend {elsewhere}, or run `python -m gaussian_splatting.doctor` to see which cards there are"
-        )
+    if backend.startswith("gsplat"):
+        require_card(device, elsewhere=backend.replace("gsplat", "cpu"))
     return device
 
 

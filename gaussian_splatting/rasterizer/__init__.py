@@ -64,6 +64,15 @@ def require_view_options(name: str, *, packed: bool, radius_clip: float) -> None
             raise BackendError(f"the {name} backend has no {option}; leave --{option} out, or use {cure}")
 
 
+def require_card(device: str | torch.device, elsewhere: str = "cpu") -> None:
+    """Raise BackendError where gsplat cannot render on `device`; it names the backend to use `elsewhere`."""
+    if not _is_cuda(device):
+        raise BackendError(
+            f"the gsplat backend renders on a CUDA card, but the Gaussians are on {device}; use --backend {elsewhere}, "
+            "or move them to a card: `python -m gaussian_splatting.doctor` shows which there are"
+        )
+
+
 def surface_backend(name: str) -> str:
     """The backend that draws surfels when a user asks for `name`: "auto" means the 2DGS kin of auto."""
     return "auto-2dgs" if name == "auto" else name

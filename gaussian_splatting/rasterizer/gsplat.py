@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gaussian_splatting.errors import BackendError
+from gaussian_splatting.rasterizer import require_card
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
 
 ABSOLUTE_GRADIENTS = True
@@ -136,11 +137,7 @@ def gradient_holder(
 
 def load_library(device: torch.device, elsewhere: str = "cpu") -> ModuleType:
     """The gsplat library for tensors on `device`; a BackendError names the backend to use `elsewhere`."""
-    if device.type != "cuda":
-        raise BackendError(
-            f"the gsplat backend renders on a CUDA card, but the Gaussians are on {device}: "
-            f"move them with .to('cuda'), or use --backend {elsewhere}"
-        )
+    require_card(device, elsewhere)
     return _compiled()
 
 

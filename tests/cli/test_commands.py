@@ -194,7 +194,7 @@ def test_a_backend_for_cards_is_refused_where_there_is_none(device, backend, els
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(BackendError, match=f"--backend {backend}: the gsplat .*; give --backend {elsewhere}, or run"):
+    with pytest.raises(BackendError, match=f"the gsplat backend .* on cpu; use --backend {elsewhere}, or move"):
         commands.chosen_device(argparse.Namespace(device=device, backend=backend))
 
 

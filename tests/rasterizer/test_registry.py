@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from argparse import Namespace
 
 import pytest
 import torch
 
+from gaussian_splatting.cli.commands import chosen_device
 from gaussian_splatting.errors import BackendError
 from gaussian_splatting.rasterizer import BACKENDS, get_backend, require_view_options, resolve_backend
+from gaussian_splatting.rasterizer.gsplat import load_library
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
 
@@ -82,6 +85,16 @@ def test_what_a_backend_heeds_is_let_through():
     require_view_options("cpu", packed=False, radius_clip=0.0)
     with pytest.raises(BackendError, match="a number of pixels, at least 0"):
         require_view_options("gsplat", packed=False, radius_clip=-1.0)
+
+
+@pytest.mark.parametrize("backend", ["gsplat", "gsplat-2dgs"])
+def test_the_flag_and_the_call_say_the_same_without_a_card(backend):
+    elsewhere = backend.replace("gsplat", "cpu")
+    with pytest.raises(BackendError) as of_the_flag:
+        chosen_device(Namespace(device="cpu", backend=backend))
+    with pytest.raises(BackendError) as of_the_call:
+        load_library(torch.device("cpu"), elsewhere)
+    assert str(of_the_flag.value) == str(of_the_call.value)
 
 
 def test_a_model_asks_before_it_renders():
