@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from gaussian_splatting.dataset.split import even_choice
 from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.trainer import Budget, BudgetOptions
 from gaussian_splatting.trainer.budget_size import budget_of
@@ -131,6 +132,23 @@ def test_the_budget_follows_pixels_views_and_points():
     assert budget_of(Large(), 13_000, 800.0) == 16_250
     assert budget_of(Large(), 1_000_000, 800.0) == round(1.25 * pictures)
     assert budget_of(None, 60, 800.0) == 240
+
+
+@pytest.mark.parametrize(("num_views", "num_looked_at"), [(1, 1), (64, 64), (65, 33), (127, 64), (128, 64), (300, 60)])
+def test_no_more_than_64_views_are_looked_at(num_views: int, num_looked_at: int) -> None:
+    looked_at: list[int] = []
+
+    class Many(TinyDataset):
+        def __len__(self) -> int:
+            return num_views
+
+        def geometry(self, index: int):
+            looked_at.append(index)
+            return super().geometry(index % len(self.cameras))
+
+    budget_of(Many(), 60, 800.0)
+    assert looked_at == list(even_choice(num_views, 64))
+    assert len(looked_at) == num_looked_at
 
 
 @pytest.mark.parametrize(("length", "times"), [(580, 1.0), (1_000, 1.0), (4_000, 2.0)])
