@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +17,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 CARD = torch.device("cuda", 0)
-PACKAGE = str(Path(__file__).resolve().parents[1] / "gaussian_splatting")
 
 _GETTERS = {
     Tensor.device.__get__: lambda on_card: CARD if on_card else torch.device("cpu"),  # type: ignore[attr-defined]

@@ -103,3 +103,36 @@ def test_what_a_tool_takes_from_the_package_is_there(path: Path):
             for name in (alias.name for alias in node.names):
                 held = hasattr(module, name) or importlib.util.find_spec(f"{node.module}.{name}") is not None
                 assert held, f"{path.name} imports {name}, which {node.module} does not have"
+
+
+def names_taken() -> set[str]:
+    """Every name that a module of the package, a tool or a test imports, reads from a module, or has as a text."""
+    found: set[str] = set()
+    for folder in ("gaussian_splatting", "tools", "tests"):
+        for path in (PACKAGE.parent / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom):
+                    found |= {f"{(node.module or '').split('.')[-1]}.{alias.name}" for alias in node.names}
+                elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                    found.add(f"{node.value.id}.{node.attr}")
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.add(f".{node.value}")
+    return found
+
+
+def constants_without_use(path: Path, taken: set[str]) -> list[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    loaded = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    module = path.parent.name if path.name == "__init__.py" else path.stem
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    stored = [name.id for node in assigned for name in ast.walk(node) if isinstance(name, ast.Name)]
+    constants = {name for name in stored if name.isupper()} - loaded
+    # A module may be imported under another name: `similarity as kernel`.
+    return sorted(name for name in constants if not {f"{module}.{name}", f"kernel.{name}", f".{name}"} & taken)
+
+
+def test_every_constant_is_used():
+    taken = names_taken()
+    # The lanes of a record are named one by one, also those that are only read as part of a slice.
+    modules = [path for path in PACKAGE.rglob("*.py") if path.name != "layout.py"]
+    assert {path.name: found for path in modules if (found := constants_without_use(path, taken))} == {}

@@ -33,7 +33,7 @@ from gaussian_splatting.rasterizer.cpu.simd_block import store_block, store_colo
 from gaussian_splatting.rasterizer.cpu.simd_math import exp2_below_126
 from gaussian_splatting.rasterizer.cpu.simd_memory import claim, load16, prefetch, read, store16, write
 
-HALF, ONE, ZERO, LAST_ROW = np.float32(0.5), np.float32(1.0), np.float32(0.0), np.float32(BLOCK - 1)
+ONE, ZERO, LAST_ROW = np.float32(1.0), np.float32(0.0), np.float32(BLOCK - 1)
 QUARTER = np.float32(1.0 / BLOCK)
 AHEAD = 12
 """Entries whose records are prefetched before their turn."""

@@ -16,7 +16,6 @@ from gaussian_splatting.rasterizer.cpu.layout import LANES
 from gaussian_splatting.rasterizer.cpu.threads import run
 from gaussian_splatting.rasterizer.cpu.workspace import workspace
 
-NO_FLOATS = np.zeros(0, np.float32)
 CHANNELS = kernel.CHANNELS
 
 

@@ -13,7 +13,6 @@ from gaussian_splatting.rasterizer.cpu.simd import Array, Vector, constant_vecto
 from gaussian_splatting.rasterizer.cpu.simd_memory import load16, read, store16, write
 from gaussian_splatting.rasterizer.cpu.simd_shuffle import merge, permutation
 
-FLOATS = 3 * REST
 STAGED_ROW = 48
 """Floats of scratch for one Gaussian that has fewer than fifteen coefficients."""
 

@@ -35,7 +35,7 @@ EXP2_POLYNOMIAL = (
 )
 # log2(m) = s p(s^2) with s = (m - 1) / (m + 1) for m in [sqrt(1/2), sqrt(2)], relative error 7e-10.
 LOG2_POLYNOMIAL = (0.4317376514209343, 0.5767143209148041, 0.9617988481747033, 2.885390079788308)
-EXPONENT_BITS, MANTISSA_MASK, HALF_SQRT_2_BITS = 23, 0x007FFFFF, 0x3F3504F3
+EXPONENT_BITS, HALF_SQRT_2_BITS = 23, 0x3F3504F3
 
 
 def _horner(builder: ir.IRBuilder, coefficients: tuple[float, ...], x: Any) -> Any:
