@@ -15,7 +15,7 @@ from gaussian_splatting.dataset.decode import read_header
 from gaussian_splatting.dataset.json_cameras import resolve_path, view_of_entry
 from gaussian_splatting.dataset.pictures import PictureLimits
 from gaussian_splatting.dataset.sizes import (
-    reduced_size,
+    reduced_picture,
     require_reduction,
     require_same_shape,
     same_shape,
@@ -58,14 +58,18 @@ class JSONCameraDataset(ViewDataset):
         content = read_json(self.path, "cameras")
         views = _views(content, None if root is None else Path(root), load_mask, load_depth, limits)
         chosen = sorted(split_indices([view.name for view in views], split, llffhold, where=self.path))
-        sizes = [reduced_size((views[index].width, views[index].height), resolution, image_scale) for index in chosen]
-        views = [views[index].resized(*size) for index, size in zip(chosen, sizes, strict=True)]
+        views = [_reduced(views[index], resolution, image_scale) for index in chosen]
         super().__init__(views, load_mask, load_depth, limits)
         self.json_cameras: list[dict[str, Any]] = [content.value[index] for index in chosen]
 
     def load_cameras(self, device: Any = None) -> list[Camera]:
         """All cameras with their pictures on a device, which stays the dataset's; its present one by default."""
         return self.to(self.device if device is None else device).cameras
+
+
+def _reduced(view: View, resolution: int | None, image_scale: float | None) -> View:
+    size = (view.width, view.height)
+    return view.resized(*reduced_picture(view.image_path or view.name, size, resolution, image_scale))
 
 
 def _views(

@@ -7,6 +7,7 @@ from pathlib import Path
 from gaussian_splatting.dataset.decode import PictureHeader
 from gaussian_splatting.dataset.lenses import Lens
 from gaussian_splatting.errors import SceneError
+from gaussian_splatting.losses.ssim import WINDOW_SIZE
 
 Size = tuple[int, int]
 """(width, height)."""
@@ -78,6 +79,18 @@ def reduced_size(size: Size, resolution: int | None, image_scale: float | None) 
     elif resolution is not None:
         factor = min(1.0, (1600 if resolution == -1 else resolution) / size[0])
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def reduced_picture(path: Path | str, size: Size, resolution: int | None, image_scale: float | None) -> Size:
+    """The `reduced_size` of a picture; refuses what leaves less of it than one window of the loss."""
+    reduced = reduced_size(size, resolution, image_scale)
+    if reduced != size and min(reduced) < WINDOW_SIZE:
+        flag = f"--resolution {resolution}" if image_scale is None else f"--image_scale {image_scale}"
+        raise SceneError(
+            f"{path}: {flag} leaves {reduced[0]} x {reduced[1]} of its {size[0]} x {size[1]} pixels; SSIM looks at "
+            f"{WINDOW_SIZE} x {WINDOW_SIZE} at a time: reduce less"
+        )
+    return reduced
 
 
 def require_reduction(resolution: int | None, image_scale: float | None) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from gaussian_splatting.dataset.decode import MAX_PIXELS, read_header
 from gaussian_splatting.dataset.lenses import Lens
-from gaussian_splatting.dataset.sizes import fit_lens, nearly_equal, reduced_size, require_same_shape
+from gaussian_splatting.dataset.sizes import fit_lens, nearly_equal, reduced_picture, require_same_shape
 from gaussian_splatting.dataset.undistort import undistorted_pinhole
 from gaussian_splatting.dataset.view import AlphaUse, View
 from gaussian_splatting.errors import SceneError
@@ -109,7 +109,7 @@ def with_picture(
     )
     if is_reduced:
         return view
-    width, height = reduced_size((view.width, view.height), choices.resolution, choices.image_scale)
+    width, height = reduced_picture(path, (view.width, view.height), choices.resolution, choices.image_scale)
     return view if (width, height) == (view.width, view.height) else view.resized(width, height)
 
 

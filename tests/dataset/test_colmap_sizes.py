@@ -94,7 +94,7 @@ def test_exif_is_applied_where_only_the_turned_pixels_fit(make_scene: SceneMaker
 
 @pytest.mark.parametrize(
     ("choice", "size"),
-    [({"resolution": 2}, (20, 15)), ({"resolution": 16}, (16, 12)), ({"image_scale": 0.25}, (10, 8))],
+    [({"resolution": 2}, (20, 15)), ({"resolution": 16}, (16, 12)), ({"image_scale": 0.4}, (16, 12))],
 )
 def test_reduced_cameras_see_the_same(make_scene: SceneMaker, choice: dict, size: tuple[int, int]) -> None:
     scene = make_scene()
@@ -103,6 +103,11 @@ def test_reduced_cameras_see_the_same(make_scene: SceneMaker, choice: dict, size
     assert reduced.ground_truth_image is not None
     assert reduced.ground_truth_image.shape == (3, size[1], size[0])
     torch.testing.assert_close(reduced.full_proj_transform, full.full_proj_transform)
+
+
+def test_a_scene_reduced_to_less_than_a_window_is_refused(make_scene: SceneMaker) -> None:
+    with pytest.raises(SceneError, match=r"a\.png: --image_scale 0\.25 leaves 10 x 8 of its 40 x 30 pixels"):
+        ColmapCameraDataset(make_scene(), image_scale=0.25)
 
 
 def test_a_folder_of_reduced_pictures_is_used_and_not_reduced_again(make_scene: SceneMaker) -> None:

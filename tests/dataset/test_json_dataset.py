@@ -273,3 +273,8 @@ def test_damaged_files_never_raise_anything_but_a_splat_error(saved: Path) -> No
             JSONCameraDataset(saved)
         except (FormatError, SceneError) as error:
             assert "json" in str(error) or "view" in str(error) or ".png" in str(error)
+
+
+def test_cameras_reduced_to_less_than_a_window_are_refused(saved: Path) -> None:
+    with pytest.raises(SceneError, match=r"\.png: --resolution 4 leaves 10 x 8 of its 40 x 30 pixels"):
+        JSONCameraDataset(saved, resolution=4)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gaussian_splatting.dataset.decode import PictureHeader
 from gaussian_splatting.dataset.lenses import Lens
-from gaussian_splatting.dataset.sizes import fit_lens, reduced_size, require_reduction, same_shape
+from gaussian_splatting.dataset.sizes import fit_lens, reduced_picture, reduced_size, require_reduction, same_shape
 from gaussian_splatting.errors import SceneError
 
 CAMERA = Lens("PINHOLE", 4000, 3000, (3500.0, 3600.0, 2010.0, 1490.0))
@@ -141,6 +141,41 @@ def test_reduced_sizes(resolution: int | None, image_scale: float | None, expect
 
 def test_minus_one_leaves_small_pictures_alone() -> None:
     assert reduced_size((640, 480), -1, None) == (640, 480)
+
+
+@pytest.mark.parametrize(
+    ("size", "resolution", "image_scale", "message"),
+    [
+        ((1600, 1200), None, 0.0001, "--image_scale 0.0001 leaves 1 x 1 of its 1600 x 1200 pixels"),
+        ((1600, 1200), None, 0.0087, "--image_scale 0.0087 leaves 14 x 10 of its 1600 x 1200 pixels"),
+        ((1600, 80), 8, None, "--resolution 8 leaves 200 x 10 of its 1600 x 80 pixels"),
+        ((1600, 900), 16, None, "--resolution 16 leaves 16 x 9 of its 1600 x 900 pixels"),
+        ((40, 8), 2, None, "--resolution 2 leaves 20 x 4 of its 40 x 8 pixels"),
+    ],
+)
+def test_a_reduction_that_leaves_less_than_a_window_is_refused(
+    size: tuple[int, int], resolution: int | None, image_scale: float | None, message: str
+) -> None:
+    with pytest.raises(SceneError) as refusal:
+        reduced_picture(Path("a.jpg"), size, resolution, image_scale)
+    assert str(refusal.value) == f"a.jpg: {message}; SSIM looks at 11 x 11 at a time: reduce less"
+
+
+@pytest.mark.parametrize(
+    ("size", "resolution", "image_scale", "expected"),
+    [
+        ((1600, 1200), None, 0.0092, (15, 11)),
+        ((88, 88), 8, None, (11, 11)),
+        ((5, 4), 1, None, (5, 4)),
+        ((5, 4), None, 1.0, (5, 4)),
+        ((5, 4), None, None, (5, 4)),
+        ((5, 4), -1, None, (5, 4)),
+    ],
+)
+def test_a_window_may_be_left_and_a_picture_small_by_itself(
+    size: tuple[int, int], resolution: int | None, image_scale: float | None, expected: tuple[int, int]
+) -> None:
+    assert reduced_picture(Path("a.jpg"), size, resolution, image_scale) == expected
 
 
 @pytest.mark.parametrize(

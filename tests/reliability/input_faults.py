@@ -170,6 +170,7 @@ def scenes() -> Iterator[tuple[str, Case]]:
     )
     yield "resolution 3", lambda folder: open_scene(write_scene(folder / "s"), resolution=3)
     yield "image_scale 2", lambda folder: open_scene(write_scene(folder / "s"), image_scale=2.0)
+    yield "image_scale 0.0001", lambda folder: open_scene(write_scene(folder / "s"), image_scale=0.0001)
     yield "both sizes", lambda folder: open_scene(write_scene(folder / "s"), image_scale=0.5, resolution=2)
     yield "an empty split", lambda _: split_indices(["a"], "train")
     yield "a split of one's own", lambda _: split_indices(["a"], "validation")  # pyright: ignore[reportArgumentType]
