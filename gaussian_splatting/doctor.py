@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from gaussian_splatting import health
+from gaussian_splatting import card_health, health
 from gaussian_splatting.cli import commands
 from gaussian_splatting.health import Finding, State
 
@@ -42,7 +42,7 @@ def doctor(arguments: argparse.Namespace) -> None:
 def examine() -> list[Finding]:
     """Everything there is to say about this environment."""
     found = [*health.python_findings(), *health.library_findings()]
-    found += [*health.processor_findings(), *health.cuda_findings(), *health.backend_findings()]
+    found += [*health.processor_findings(), *card_health.cuda_findings(), *health.backend_findings()]
     return [*found, *health.storage_findings(), *health.extra_findings()]
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gaussian_splatting import doctor, environment, health
+from gaussian_splatting import card_health, doctor, environment, health
 from gaussian_splatting.health import Finding
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -101,9 +101,9 @@ def test_the_other_distribution_is_reported(monkeypatch):
     ],
 )
 def test_why_there_is_no_card(monkeypatch, driver, built_for, text):
-    monkeypatch.setattr(health, "_driver_version", lambda: driver)
+    monkeypatch.setattr(card_health, "_driver_version", lambda: driver)
     torch = SimpleNamespace(version=SimpleNamespace(cuda=built_for), __version__="2.9")
-    assert text in health._why_no_cuda(torch)[0]
+    assert text in card_health._why_no_cuda(torch)[0]
 
 
 @pytest.mark.parametrize(
@@ -119,20 +119,20 @@ def test_why_there_is_no_card(monkeypatch, driver, built_for, text):
 )
 def test_a_card_that_torch_was_not_built_for_is_noticed(built, capability, state):
     torch = SimpleNamespace(cuda=SimpleNamespace(get_arch_list=lambda: built))
-    assert health._architectures(torch, capability).state == state
+    assert card_health._architectures(torch, capability).state == state
 
 
 def test_kernels_that_can_neither_be_found_nor_compiled_are_noticed(monkeypatch):
-    monkeypatch.setattr(health.gsplat_build, "is_shipped", lambda: False)
-    monkeypatch.setattr(health.gsplat_build, "toolkit", lambda: None)
-    monkeypatch.setattr(health.gsplat_build, "compiler_version", lambda nvcc: "12.6")
-    monkeypatch.setattr(health.shutil, "which", lambda *arguments, **named: None)
-    assert health._kernels_of_gsplat("12.4").state == "bad"
-    monkeypatch.setattr(health.shutil, "which", lambda name, path=None: "/x/nvcc" if name == "nvcc" else None)
-    assert health._kernels_of_gsplat("12.4").cure == "pip install ninja"
-    monkeypatch.setattr(health.shutil, "which", lambda name, path=None: f"/x/{name}")
-    monkeypatch.setattr(health.gsplat_build, "jobs", lambda: 3)
-    text = health._kernels_of_gsplat("12.4").text
+    monkeypatch.setattr(card_health.gsplat_build, "is_shipped", lambda: False)
+    monkeypatch.setattr(card_health.gsplat_build, "toolkit", lambda: None)
+    monkeypatch.setattr(card_health.gsplat_build, "compiler_version", lambda nvcc: "12.6")
+    monkeypatch.setattr(card_health.shutil, "which", lambda *arguments, **named: None)
+    assert card_health._kernels_of_gsplat("12.4").state == "bad"
+    monkeypatch.setattr(card_health.shutil, "which", lambda name, path=None: "/x/nvcc" if name == "nvcc" else None)
+    assert card_health._kernels_of_gsplat("12.4").cure == "pip install ninja"
+    monkeypatch.setattr(card_health.shutil, "which", lambda name, path=None: f"/x/{name}")
+    monkeypatch.setattr(card_health.gsplat_build, "jobs", lambda: 3)
+    text = card_health._kernels_of_gsplat("12.4").text
     assert text == "compiled on first use, some minutes, 3 jobs at a time, by /x/nvcc of CUDA 12.6"
 
 
@@ -158,9 +158,9 @@ def a_compiler(folder: Path, answer: str) -> Path:
 def test_a_compiler_of_another_cuda_than_that_of_torch_is_noticed(monkeypatch, tmp_path, answer, state, text):
     nvcc = a_compiler(tmp_path, answer)
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
-    monkeypatch.setattr(health.gsplat_build, "is_shipped", lambda: False)
-    monkeypatch.setattr(health.gsplat_build, "ninja", lambda: "/x/ninja")
-    finding = health._kernels_of_gsplat("12.4")
+    monkeypatch.setattr(card_health.gsplat_build, "is_shipped", lambda: False)
+    monkeypatch.setattr(card_health.gsplat_build, "ninja", lambda: "/x/ninja")
+    finding = card_health._kernels_of_gsplat("12.4")
     assert finding.state == state
     assert text.format(nvcc=nvcc) in finding.text
     assert state == "good" or "install the CUDA toolkit 12.4" in (finding.cure or "")
