@@ -25,6 +25,7 @@ from gaussian_splatting.dataset.split import Split, split_indices
 from gaussian_splatting.dataset.strict_json import JsonValue, read_json
 from gaussian_splatting.dataset.view import View
 from gaussian_splatting.errors import SceneError
+from gaussian_splatting.io.paths import below_common_folder
 
 PathLike = str | os.PathLike[str]
 
@@ -132,10 +133,7 @@ def _with_distinct_names(views: list[View]) -> list[View]:
     """Names from `img_name`; where sub-folders make them equal, the paths below their common folder instead."""
     if len({view.name for view in views}) == len(views):
         return views
-    paths = [view.image_path for view in views]
-    if None in paths or len(set(paths)) < len(paths):
+    paths = [view.image_path for view in views if view.image_path is not None]
+    if len(set(paths)) < len(views):
         return [replace(view, name=f"{index:05d}_{view.name}") for index, view in enumerate(views)]
-    common = Path(os.path.commonpath([str(path.parent) for path in paths if path is not None]))
-    return [
-        replace(view, name=path.relative_to(common).as_posix()) for view, path in zip(views, paths, strict=True) if path
-    ]
+    return [replace(view, name=name) for view, name in zip(views, below_common_folder(paths), strict=True)]

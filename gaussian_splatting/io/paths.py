@@ -6,6 +6,8 @@ import os
 import re
 import shlex
 import stat
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from gaussian_splatting.errors import SceneError
@@ -85,6 +87,18 @@ def _refuse_special_file(root: str | os.PathLike[str], name: str, path: Path) ->
         return
     if not stat.S_ISREG(mode):
         raise _refusal(root, name, f"it is {kind_of_file(mode)}, not a regular file", "put the file itself there")
+
+
+def below_common_folder(paths: Sequence[Path]) -> list[str]:
+    """The names of files, with `/` between folders, below the nearest folder that all of them lie in.
+
+    >>> below_common_folder([Path("images/left/1.png"), Path("images/right/1.png")])
+    ['left/1.png', 'right/1.png']
+    """
+    parts = [path.absolute().parts for path in paths]
+    levels = zip(*(folders[:-1] for folders in parts), strict=False)
+    num_common = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+    return ["/".join(own[num_common:]) for own in parts]
 
 
 def entries_of(folder: Path) -> list[Path]:

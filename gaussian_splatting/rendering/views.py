@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from gaussian_splatting.errors import SplatError
 from gaussian_splatting.io import storage
+from gaussian_splatting.io.paths import below_common_folder
 from gaussian_splatting.rendering.perceptual import LpipsChoice, Perceptual, find_lpips
 from gaussian_splatting.rendering.picture_files import depth_picture, encode_picture, encode_tiff, to_bytes
 from gaussian_splatting.rendering.quality import ViewQuality, measure, per_view, quality_csv, summary
@@ -59,6 +61,7 @@ def rendering(
         found += render_view(target, index, camera, out, metric)
         if save_pcd:
             save_points(target, index, camera, out, rescale_depth_gt)
+    found = _named_by_image(found)
     write_results(
         target, found, {"rendered_views": len(dataset), "num_gaussians": len(gaussians)} | (details or {}), note
     )
@@ -81,8 +84,14 @@ def render_view(
     if mask is not None:
         storage.write_atomically(target / "gt" / f"{name}_mask.png", encode_picture(mask))
     weights = None if mask is None else mask.astype(np.float32) / 255
-    image = None if camera.ground_truth_image_path is None else Path(camera.ground_truth_image_path).name
-    return [measure(name, picture, truth, weights, lpips, image)]
+    return [measure(name, picture, truth, weights, lpips, camera.ground_truth_image_path)]
+
+
+def _named_by_image(views: list[ViewQuality]) -> list[ViewQuality]:
+    """The views with the names of their images in place of the paths: below the folder that holds all of them."""
+    paths = [view.image for view in views if view.image is not None]
+    names = dict(zip(paths, below_common_folder([Path(path) for path in paths]), strict=True))
+    return [view if view.image is None else replace(view, image=names[view.image]) for view in views]
 
 
 def save_points(target: Path, index: int, camera: Camera, out: dict[str, Any], rescale_depth_gt: bool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gaussian_splatting.errors import SceneError
-from gaussian_splatting.io.paths import inside
+from gaussian_splatting.io.paths import below_common_folder, inside
 
 REFUSED = [
     "", ".", "./", "./.", "..", "../x", "a/../../x", "a/..", "..\\x", "a\\..\\..\\x", ".. /x", "a/. ./b", "...", " ",
@@ -122,3 +122,17 @@ def test_nothing_outside_is_opened_while_names_are_judged(tmp_path: Path) -> Non
             inside(tmp_path, name, must_be_file=True)
     watching = False
     assert opened == []
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        ([], []),
+        (["/s/a.png"], ["a.png"]),
+        (["/s/a/1.png", "/s/a/2.png"], ["1.png", "2.png"]),
+        (["/s/a/1.png", "/s/b/c/1.png"], ["a/1.png", "b/c/1.png"]),
+        (["/s/cam0/1.png", "/s/cam01/1.png"], ["cam0/1.png", "cam01/1.png"]),
+    ],
+)
+def test_names_below_the_common_folder(paths: list[str], names: list[str]) -> None:
+    assert below_common_folder([Path(path) for path in paths]) == names

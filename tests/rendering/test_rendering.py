@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from pathlib import Path
 
@@ -49,6 +50,26 @@ def photographed(count: int = 2, **pictures: torch.Tensor) -> Views:
     photo = torch.rand((3, HEIGHT, WIDTH), generator=torch.Generator().manual_seed(1))
     found = [camera._replace(ground_truth_image=photo.clone(), **pictures) for camera in ring_cameras(count)]
     return Views(found)
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/s/images/a.png", "/s/images/b.png"], ["a.png", "b.png"]),
+        (["/s/images/cam0/0001.png", "/s/images/cam1/0001.png"], ["cam0/0001.png", "cam1/0001.png"]),
+        (["/s/images/0001.png", "/s/images/cam1/0001.png"], ["0001.png", "cam1/0001.png"]),
+        (["/s/images/cam0/a.png", None], ["a.png", None]),
+        ([None, None], [None, None]),
+    ],
+)
+def test_images_of_several_folders_keep_the_folder_in_their_name(tmp_path, paths, names):
+    views = photographed()
+    views.cameras = [
+        camera._replace(ground_truth_image_path=path) for camera, path in zip(views.cameras, paths, strict=True)
+    ]
+    assert [view.image for view in rendering(views, splat(), tmp_path / "out")] == names
+    kept = json.loads((tmp_path / "out" / "per_view.json").read_text())
+    assert [view["image"] for view in kept.values()] == names
 
 
 def test_pictures_of_the_data_set_are_never_changed(tmp_path):
