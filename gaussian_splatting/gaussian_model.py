@@ -52,6 +52,8 @@ class GaussianModel(GaussianRows):
         self.absolute_gradients = False
         self.packed = False
         """Whether a step keeps what lies between parameters and picture of the visible Gaussians only (gsplat)."""
+        self.sparse_grad = False
+        """Whether gradients of a step are sparse tensors, which hold the Gaussians in view only (gsplat)."""
         self.radius_clip = 0.0
         """Pixels: Gaussians of this radius or less are not rendered (gsplat, reference)."""
         self.renderer: Callable[[GaussianParameters, RasterView], RasterOutput] | None = None
@@ -133,10 +135,10 @@ class GaussianModel(GaussianRows):
         return self._view_with_pose(camera, camera.world_view_transform.detach().T)
 
     def require_view_options(self) -> None:
-        """Raise BackendError where the backend does not heed `packed` or `radius_clip`."""
-        if self.packed or self.radius_clip:
+        """Raise BackendError where the backend does not heed `packed`, `sparse_grad` or `radius_clip`."""
+        if self.packed or self.sparse_grad or self.radius_clip:
             name = resolve_backend(self.backend, self._xyz.device)
-            require_view_options(name, packed=self.packed, radius_clip=self.radius_clip)
+            require_view_options(name, packed=self.packed, radius_clip=self.radius_clip, sparse_grad=self.sparse_grad)
 
     def _view_with_pose(self, camera: Camera, viewmat: Tensor) -> RasterView:
         self.require_view_options()
@@ -149,6 +151,7 @@ class GaussianModel(GaussianRows):
             background=camera.bg_color,
             antialiased=self.antialiasing,
             packed=self.packed,
+            sparse_grad=self.sparse_grad,
             radius_clip=self.radius_clip,
             absgrad=self.absolute_gradients,
             scale_modifier=self.scale_modifier,
