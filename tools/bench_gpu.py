@@ -9,8 +9,8 @@ Gaussians through the same backend and take the same picture. The loss is timed 
 and by PyTorch. `floor_ms` is what a step cannot be faster than on this card, see `bench_roofline.py`. A scene of which
 a tenth is in view shows what `--packed` and `--sparse_grad` save. Last, presets and the loop train on a real scene: the
 time that each preset takes to the PSNR that the loop has at its end, see `bench_quality.py`; `--presets ""` leaves that
-out. Times are medians of device time in milliseconds; memory is the peak that PyTorch allocated. `--device cpu` runs the
-same code without a card.
+out. Times are medians of device time in milliseconds; memory is the peak that PyTorch allocated. `--device cpu` runs
+the same code without a card.
 """
 
 from __future__ import annotations

@@ -16,25 +16,11 @@ from simulated_gsplat import install
 
 from gaussian_splatting.losses import photometric_triton
 
-QUALITY = ["--resolution", "8", "--example_steps", "4", "--our_steps", "6", "--presets", "default"]
+SMALL = ["--part", "600", "--resolution", "8", "--example_steps", "4", "--our_steps", "6", "--presets", "default"]
 
 
 def test_all_sides_are_measured_and_written(monkeypatch, tmp_path, capsys):
-    flags = [
-        "--device",
-        "cpu",
-        "--sizes",
-        "500",
-        "--width",
-        "64",
-        "--height",
-        "48",
-        "--repeats",
-        "1",
-        "--part",
-        "600",
-        *QUALITY,
-    ]
+    flags = ["--device", "cpu", "--sizes", "500", "--width", "64", "--height", "48", "--repeats", "1", *SMALL]
     monkeypatch.setattr(sys, "argv", ["bench_gpu.py", *flags, "--json", str(tmp_path / "bench.json")])
     bench_gpu.main()
     found = json.loads((tmp_path / "bench.json").read_text())
