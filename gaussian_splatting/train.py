@@ -51,9 +51,11 @@ def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
     from gaussian_splatting.runs.following import held_folder, run_class
     from gaussian_splatting.runs.processes import own_device
     from gaussian_splatting.runs.rescue import preparation
-    from gaussian_splatting.trainer.workers import join
+    from gaussian_splatting.trainer.workers import join, require_dense
 
     require_watchers(arguments, workers)
+    if arguments.sparse_grad:
+        require_dense(workers)
     cls, options = chosen_trainer(arguments)
     require_sense(arguments, cls, options)
     show, source = not arguments.quiet, arguments.source
@@ -71,6 +73,7 @@ def train_with(arguments: argparse.Namespace, workers: Alone) -> None:
             )  # fmt: skip
             gaussians.antialiasing = arguments.antialiased
             gaussians.packed, gaussians.radius_clip = arguments.packed, arguments.radius_clip
+            gaussians.sparse_grad = arguments.sparse_grad
             gaussians.require_view_options()
             if claim.found is None:
                 require_room(len(gaussians.get_xyz), arguments.max_gaussians, cls)

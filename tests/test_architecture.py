@@ -24,6 +24,7 @@ FLOORS = {
     "losses": 3,
     "camera": 4,
     "gaussian_rows": 3,
+    "gaussian_values": 3,
     "rendered_view": 3,
     "gaussian_model": 3,
     "camera_trainable": 3,

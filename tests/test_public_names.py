@@ -69,7 +69,7 @@ FLAGS = """
     --empty_cache_every_step --epochs --eval --help --host --image_scale --init --init_ply --iteration --iterations
     --load_camera --load_ply --max_gaussians --max_pixels --minutes --mode --no_depth_data --no_image_mask --option
     --overwrite --packed --port --preset --quiet --radius_clip --resolution --resume --save_iterations --seed --shard
-    --sh_degree --source --strict --tensorboard --threads --trainer --viewer --white_background --with
+    --sh_degree --source --sparse_grad --strict --tensorboard --threads --trainer --viewer --white_background --with
     --with_scale_reg -d -h -i -l -o -r -s -w
 """.split()
 

@@ -169,6 +169,7 @@ def test_a_run_goes_on_with_the_same_bytes(mode, scene, tmp_path):
     ("flags", "message"),
     [
         (["--packed"], "the cpu backend has no packed; leave --packed out, or use --backend gsplat"),
+        (["--sparse_grad"], "the cpu backend has no sparse_grad; leave --sparse_grad out, or use --backend gsplat"),
         (
             ["--radius_clip", "2"],
             "the cpu backend has no radius_clip; leave --radius_clip out, or use --backend gsplat",

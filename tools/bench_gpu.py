@@ -1,25 +1,23 @@
 """Times a training step on a GPU three ways in one run: bare kernels, our trainer, a loop as gsplat's examples have it.
 
     python tools/bench_gpu.py [--sizes 100000,1000000] [--width 1280 --height 800] [--repeats 30] [--json FILE]
-                              [--scene assets/demo] [--example_steps 7000] [--presets default,fast]
+                              [--part 5000000] [--scene assets/demo] [--example_steps 7000] [--presets default,fast]
 
 bare: render, L1 + SSIM, backward and one fused Adam per parameter, with nothing around them. ours: `BaseTrainer.step`.
 example: activated parameters, one Adam each, SSIM from PyTorch and `loss.item()` every step. All three render the same
 Gaussians through the same backend and take the same picture. The loss is timed alone, too, forward and backward, fused
-and by PyTorch. `floor_ms` is what a step cannot be faster than on this card, see `bench_roofline.py`. Last, presets and
-the loop train on a real scene: the time that each preset takes to the PSNR that the loop has at its end, see
-`bench_quality.py`; `--presets ""` leaves that out. Times are medians of device time in milliseconds; memory is the peak
-that PyTorch allocated. `--device cpu` runs the same code without a card.
+and by PyTorch. `floor_ms` is what a step cannot be faster than on this card, see `bench_roofline.py`. A scene of which
+a tenth is in view shows what `--packed` and `--sparse_grad` save. Last, presets and the loop train on a real scene: the
+time that each preset takes to the PSNR that the loop has at its end, see `bench_quality.py`; `--presets ""` leaves that
+out. Times are medians of device time in milliseconds; memory is the peak that PyTorch allocated. `--device cpu` runs
+the same code without a card.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ import bench_quality  # noqa: E402
 import bench_roofline  # noqa: E402
 import bench_scenes  # noqa: E402
 import torch  # noqa: E402
+from bench_device import Step, medians  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from gaussian_splatting.camera import Camera, pinhole_camera  # noqa: E402
@@ -40,10 +39,9 @@ from gaussian_splatting.losses.ssim import ssim  # noqa: E402
 from gaussian_splatting.rasterizer import cpu, gsplat  # noqa: E402
 from gaussian_splatting.trainer import BaseTrainer  # noqa: E402
 
-WARM_UP, LAMBDA_DSSIM = 5, 0.2
+LAMBDA_DSSIM = 0.2
 RATE = 1e-6  # of everything: the scene is the same at the end of the run
 OUR_RATES = dict.fromkeys(("position_lr_init", "feature_lr", "opacity_lr", "scaling_lr", "rotation_lr"), RATE)
-Step = Callable[[], Any]
 
 
 def model_of(scene: bench_scenes.BenchScene, device: str) -> GaussianModel:
@@ -100,10 +98,12 @@ def bare_steps(scene: bench_scenes.BenchScene, device: str) -> dict[str, Step]:
     return {"forward_ms": forward, "loss_ms": loss, "backward_ms": backward, "adam_ms": adam}
 
 
-def our_step(scene: bench_scenes.BenchScene, device: str) -> Step:
+def our_step(scene: bench_scenes.BenchScene, device: str, **model_options: bool) -> Step:
     """A step of our trainer."""
-    camera = camera_of(scene, device)
-    trainer = BaseTrainer(model_of(scene, device), scene_extent=1.0, position_lr_final=RATE, **OUR_RATES)
+    camera, model = camera_of(scene, device), model_of(scene, device)
+    for name, value in model_options.items():
+        setattr(model, name, value)
+    trainer = BaseTrainer(model, scene_extent=1.0, position_lr_final=RATE, **OUR_RATES)
     return lambda: trainer.step(camera)
 
 
@@ -153,45 +153,32 @@ def loss_step(scene: bench_scenes.BenchScene, device: str, *, fused: bool) -> St
     return step
 
 
-def milliseconds(step: Step, device: str) -> float:
-    """The time of one call, by device events where there are any."""
-    if device != "cuda":
-        start = time.perf_counter()
-        step()
-        return (time.perf_counter() - start) * 1e3
-    first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    first.record()
-    step()
-    last.record()
-    last.synchronize()
-    return first.elapsed_time(last)
-
-
 def measure(num: int, width: int, height: int, device: str, repeats: int) -> dict[str, Any]:
     """Medians over `repeats` turns of everything, and the peak memory of each side."""
     scene = bench_scenes.synthetic(num, width, height)
     stages = bare_steps(scene, device)
     sides = {"ours_ms": our_step(scene, device), "example_ms": example_step(scene, device)}
     losses = {f"{name}_loss_ms": loss_step(scene, device, fused=name == "fused") for name in ("fused", "torch")}
-    rows: dict[str, list[float]] = {name: [] for name in (*stages, *sides, *losses)}
-    memory: dict[str, int] = {}
-    before = 0
-    for turn in range(WARM_UP + repeats):
-        for name, step in (*stages.items(), *sides.items(), *losses.items()):
-            if device == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-                before = torch.cuda.memory_allocated()
-            took = milliseconds(step, device)
-            if turn >= WARM_UP:
-                rows[name].append(took)
-            if device == "cuda" and name in sides:
-                memory[name.replace("_ms", "_step_mib")] = (torch.cuda.max_memory_allocated() - before) >> 20
-    found: dict[str, Any] = {name: statistics.median(values) for name, values in rows.items()}
+    times, memory = medians({**stages, **sides, **losses}, device, repeats)
+    found: dict[str, Any] = dict(times)
     found["bare_ms"] = sum(found[name] for name in stages)
     found["ours_over_bare"] = found["ours_ms"] / found["bare_ms"]
     found["example_over_ours"] = found["example_ms"] / found["ours_ms"]
     floor = bench_roofline.floor(work_of(scene, device), bench_roofline.peaks(device), found["ours_ms"])
-    return {"num_gaussians": num, "width": width, "height": height, **found, **floor, **memory}
+    peaks = {name.replace("_ms", "_step_mib"): memory[name] for name in sides if name in memory}
+    return {"num_gaussians": num, "width": width, "height": height, **found, **floor, **peaks}
+
+
+def measure_part(num: int, width: int, height: int, device: str, repeats: int) -> dict[str, Any]:
+    """Times and peak memory of our step where a tenth is in view: as it is, with `--packed`, with `--sparse_grad`."""
+    scene = bench_scenes.synthetic(num, width, height)
+    scene.means[num // 10 :, 2] *= -1  # behind the camera
+    options = ("packed", "sparse_grad") if device == "cuda" else ()  # of gsplat
+    steps = {"dense_ms": our_step(scene, device)}
+    steps |= {f"{option}_ms": our_step(scene, device, **{option: True}) for option in options}
+    times, memory = medians(steps, device, repeats)
+    peaks = {name.replace("_ms", "_step_mib"): mib for name, mib in memory.items()}
+    return {"num_gaussians": num, "in_view": int(work_of(scene, device).visible), **times, **peaks}
 
 
 @torch.no_grad()
@@ -217,6 +204,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", default="100000,300000,1000000,3000000,5000000", help="numbers of Gaussians")
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=800)
+    parser.add_argument("--part", type=int, default=5_000_000, help="Gaussians of which a tenth is in view; 0: none")
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--scene", type=Path, default=ROOT / "assets" / "demo", help="for the comparison of quality")
@@ -240,6 +228,10 @@ def main() -> None:
         row = measure(num, options.width, options.height, options.device, options.repeats)
         rows.append(row)
         print(spoken(row))
+    part = None
+    if options.part:
+        part = measure_part(options.part, options.width, options.height, options.device, options.repeats)
+        print(f"a tenth in view: {spoken(part)}")
     quality = None
     if options.presets:
         presets = options.presets.split(",")
@@ -250,7 +242,8 @@ def main() -> None:
     if options.json:
         from gaussian_splatting.io import storage
 
-        storage.write_json(options.json, {"device": name, "torch": torch.__version__, "rows": rows, "quality": quality})
+        said = {"device": name, "torch": torch.__version__, "rows": rows, "part": part, "quality": quality}
+        storage.write_json(options.json, said)
 
 
 if __name__ == "__main__":

@@ -126,6 +126,10 @@ def add_raster_flags(parser: argparse.ArgumentParser) -> None:
         "--packed", action="store_true", help="less memory where a view shows a small part of the scene; same result"
     )
     raster.add_argument(
+        "--sparse_grad", action="store_true",
+        help="gradients and steps of the Gaussians in view only: less memory and time, somewhat worse pictures",
+    )  # fmt: skip
+    raster.add_argument(
         "--radius_clip", type=number_flags.amount_of("pixels"), default=0.0, metavar="PIXELS",
         help="leave out Gaussians of this radius on the screen, or less, while training (default 0)",
     )  # fmt: skip

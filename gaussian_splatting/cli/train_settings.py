@@ -103,6 +103,7 @@ def write_settings(arguments: argparse.Namespace, trainer: BaseTrainer, folder: 
         init=arguments.init_ply or arguments.init or "points",
         antialiased=arguments.antialiased,
         packed=arguments.packed,
+        sparse_grad=arguments.sparse_grad,
         radius_clip=arguments.radius_clip,
         backend=trainer.model.backend,
         device=str(trainer.model.get_xyz.device),

@@ -54,14 +54,15 @@ def get_backend(name: str, device: str | torch.device | None = None) -> Backend:
     return cast("Backend", import_module(f"{__name__}.{_MODULES[resolve_backend(name, device)]}"))
 
 
-def require_view_options(name: str, *, packed: bool, radius_clip: float) -> None:
+def require_view_options(name: str, *, packed: bool, radius_clip: float, sparse_grad: bool) -> None:
     """Raise BackendError for what a view asks for and the backend `name` does not heed."""
     if radius_clip < 0:
         raise BackendError(f"radius_clip is {radius_clip}; it is a number of pixels, at least 0")
     heeded = getattr(get_backend(name), "VIEW_OPTIONS", frozenset())
-    for option, cure in (("packed", "--backend gsplat"), ("radius_clip", "--backend gsplat or reference")):
-        if {"packed": packed, "radius_clip": radius_clip > 0}[option] and option not in heeded:
-            raise BackendError(f"the {name} backend has no {option}; leave --{option} out, or use {cure}")
+    asked = {"packed": packed, "radius_clip": radius_clip > 0, "sparse_grad": sparse_grad}
+    for option in (option for option, is_asked in asked.items() if is_asked and option not in heeded):
+        cure = "--backend gsplat or reference" if option == "radius_clip" else "--backend gsplat"
+        raise BackendError(f"the {name} backend has no {option}; leave --{option} out, or use {cure}")
 
 
 def require_card(device: str | torch.device, elsewhere: str = "cpu") -> None:

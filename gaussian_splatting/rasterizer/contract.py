@@ -40,6 +40,7 @@ class RasterView:
     far_plane: float = 1e10
     eps2d: float = 0.3
     packed: bool = False  # what is in between is kept of the visible Gaussians only; changes no result
+    sparse_grad: bool = False  # gradients are sparse tensors, which hold the rows in view only
     radius_clip: float = 0.0  # pixels; Gaussians of this radius or less are not shown
     absgrad: bool = False  # backward also puts the sums of absolute gradients into `means2d.absgrad`
 

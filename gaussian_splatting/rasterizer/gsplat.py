@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
@@ -21,10 +22,12 @@ from torch.nn.functional import pad
 from gaussian_splatting.errors import BackendError
 from gaussian_splatting.rasterizer import require_card
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
+from gaussian_splatting.rasterizer.gsplat_rows import taken_rows, visible_rows
 
+ToRows = Callable[[Tensor], Tensor]
 ABSOLUTE_GRADIENTS = True
 """`RasterView.absgrad` is heeded."""
-VIEW_OPTIONS = frozenset({"packed", "radius_clip"})
+VIEW_OPTIONS = frozenset({"packed", "radius_clip", "sparse_grad"})
 """Fields of `RasterView` that are heeded, which not every backend does."""
 
 
@@ -48,6 +51,20 @@ def rasterization(
 def render_gaussians(parameters: GaussianParameters, view: RasterView) -> RasterOutput:
     """Render raw parameters from one view; differentiable in all of them and in the pose."""
     library = load_library(parameters.means.device)
+    if not (view.sparse_grad and torch.is_grad_enabled()):
+        return _rendered(library, parameters, view)
+    rows = visible_rows(library, parameters, view)
+    spread = _spread(rows, len(parameters.means))
+    # What is taken is in view: there is nothing left to pack.
+    return _rendered(
+        library, taken_rows(parameters, rows), replace(view, packed=False), lambda values: spread(values[0])
+    )
+
+
+def _rendered(
+    library: ModuleType, parameters: GaussianParameters, view: RasterView, to_rows: ToRows | None = None
+) -> RasterOutput:
+    """One view; `to_rows` puts what gsplat says of Gaussians into rows, where these are not those of the parameters."""
     pictures, alphas, meta = library.rasterization(
         parameters.means,
         parameters.quats,
@@ -70,7 +87,8 @@ def render_gaussians(parameters: GaussianParameters, view: RasterView) -> Raster
         rasterize_mode="antialiased" if view.antialiased else "classic",
         absgrad=view.absgrad,
     )
-    to_rows = _spread(meta["gaussian_ids"], len(parameters.means)) if view.packed else _of_first_view
+    if to_rows is None:
+        to_rows = _spread(meta["gaussian_ids"], len(parameters.means)) if view.packed else _of_first_view
     colors = pictures[0, ..., :3]
     return RasterOutput(
         colors=colors + (1 - alphas[0]) * view.background if view.packed else colors,
@@ -87,8 +105,8 @@ def _of_first_view(values: Tensor) -> Tensor:
     return values[0]
 
 
-def _spread(rows: Tensor, num: int) -> Callable[[Tensor], Tensor]:
-    """Puts values of the visible Gaussians `rows` [V], as packed, into rows of all [num, ...]; the others are zero."""
+def _spread(rows: Tensor, num: int) -> ToRows:
+    """Puts values [V, ...] of the visible Gaussians `rows` into rows of all [num, ...]; the others are zero."""
     return lambda values: values.new_zeros((num, *values.shape[1:])).index_copy(0, rows.long(), values)
 
 
@@ -104,9 +122,7 @@ def color_channels(parameters: GaussianParameters, view: RasterView, harmonics: 
     return torch.cat([colors, 1 / torch.where(ahead, z, 1)[:, None]], dim=-1)
 
 
-def gradient_holder(
-    means2d: Tensor, absgrad: bool = False, to_rows: Callable[[Tensor], Tensor] = _of_first_view
-) -> Tensor:
+def gradient_holder(means2d: Tensor, absgrad: bool = False, to_rows: ToRows = _of_first_view) -> Tensor:
     """The screen positions [N, 2] of gsplat's, by `to_rows`; the backward pass puts their gradient into `.grad`.
 
     With `absgrad` it puts the sums of absolute gradients, which gsplat leaves at its own tensor, into `.absgrad`.
@@ -143,14 +159,13 @@ def load_library(device: torch.device, elsewhere: str = "cpu") -> ModuleType:
 
 @lru_cache(maxsize=1)
 def _compiled() -> ModuleType:
-    try:
-        import gsplat
-    except ImportError as error:
-        raise BackendError("the gsplat backend needs the gsplat library: pip install gsplat") from error
-    from gaussian_splatting.rasterizer.gsplat_build import building
+    from gaussian_splatting.rasterizer.gsplat_build import building, is_installed
 
+    if not is_installed():
+        raise BackendError("the gsplat backend needs the gsplat library: pip install gsplat")
     try:
-        with building():
+        with building():  # 1.5.3 builds its kernels when they are asked for, 1.6 when it is imported
+            library = import_module("gsplat")
             kernels = import_module("gsplat.cuda._backend")._C
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
         # The output of a compiler is long; it is in the error that this one comes from.
@@ -158,7 +173,7 @@ def _compiled() -> ModuleType:
         raise BackendError(f"gsplat could not build its CUDA kernels: {reason}; {_CURE}") from error
     if kernels is None:
         raise BackendError(f"gsplat has no CUDA kernels: it found no CUDA toolkit to build them with; {_CURE}")
-    return gsplat
+    return library
 
 
 _CURE = (

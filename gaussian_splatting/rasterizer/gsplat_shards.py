@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
 from gaussian_splatting.rasterizer.gsplat import color_channels
+from gaussian_splatting.rasterizer.gsplat_rows import packed_projection
 
 TILE = 16
 COLUMNS = {"means2d": 2, "depths": 1, "conics": 3, "opacities": 1, "colors": 4}
@@ -34,22 +35,16 @@ class Ellipses(NamedTuple):
 def project(library: ModuleType, parameters: GaussianParameters, view: RasterView) -> Ellipses:
     """The Gaussians that a view shows; differentiable in all parameters and in the pose."""
     opacities = parameters.opacity_logits.sigmoid()[:, 0]
-    found = library.fully_fused_projection(
-        parameters.means, None, parameters.quats, parameters.log_scales.exp() * view.scale_modifier,
-        view.viewmat[None], view.K[None], view.width, view.height,
-        eps2d=view.eps2d, near_plane=view.near_plane, far_plane=view.far_plane, radius_clip=view.radius_clip,
-        packed=True, calc_compensations=view.antialiased, opacities=opacities,
-    )  # fmt: skip
-    _, _, rows, radii, means2d, depths, conics, compensations = found
-    rows = rows.long()
+    found = packed_projection(library, parameters, view, opacities)
+    rows, compensations = found.rows, found.compensations
     opacity = opacities[rows] if compensations is None else opacities[rows] * compensations
     seen = GaussianParameters(
         parameters.means[rows], parameters.quats[rows], parameters.log_scales[rows], parameters.opacity_logits[rows],
         parameters.features_dc[rows], parameters.features_rest[rows],
     )  # fmt: skip
-    colors = color_channels(seen, view, library.spherical_harmonics) if len(rows) else means2d.new_zeros((0, 4))
-    values = torch.cat((means2d, depths[:, None], conics, opacity[:, None], colors), dim=1)
-    return Ellipses(rows, radii, means2d, values)
+    colors = color_channels(seen, view, library.spherical_harmonics) if len(rows) else found.means2d.new_zeros((0, 4))
+    values = torch.cat((found.means2d, found.depths[:, None], found.conics, opacity[:, None], colors), dim=1)
+    return Ellipses(rows, found.radii, found.means2d, values)
 
 
 def rasterize(library: ModuleType, radii: Tensor, values: Tensor, view: RasterView) -> RasterOutput:

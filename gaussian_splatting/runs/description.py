@@ -45,6 +45,8 @@ def describe(trainer: BaseTrainer, cameras: CameraDataset, iterations: int, sche
     }
     if model.radius_clip:
         settings["radius_clip"] = model.radius_clip
+    if model.sparse_grad:
+        settings["sparse_grad"] = True
     versions = environment.versions()
     machine = {
         "device": device.type,

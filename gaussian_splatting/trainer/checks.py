@@ -30,7 +30,11 @@ def finite_step(losses: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, 
     """
     where = f"step {step}, view {view_name(camera)}"
     gradients = {group["name"]: group["params"][0].grad for group in optimizer.param_groups}
-    present = {name: gradient for name, gradient in gradients.items() if gradient is not None and gradient.numel()}
+    present = {
+        name: gradient.coalesce().values() if gradient.is_sparse else gradient
+        for name, gradient in gradients.items()
+        if gradient is not None and gradient.numel()
+    }
     if any(term.is_cuda for term in losses.values()):
         sums = [gradient.float().sum().reshape(1) for gradient in present.values()]
         verdict = torch.isfinite(

@@ -12,6 +12,7 @@ from torch.optim.adam import adam
 
 from gaussian_splatting.gaussian_rows import ATTRIBUTES, Commit, rows_moved
 from gaussian_splatting.trainer.row_adam import row_moments, step_of_seen_rows
+from gaussian_splatting.trainer.sparse_adam import step_of_sparse_rows
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -19,7 +20,8 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 class NamedAdam(torch.optim.Adam):
     """`torch.optim.Adam` (Kingma and Ba 2015) over groups of one named parameter each; eps 1e-15 as in 3DGS.
 
-    In a group with `per_row`, only rows that have a gradient in a step are moved; see `row_adam`.
+    In a group with `per_row`, only rows that have a gradient in a step are moved; see `row_adam`. A sparse gradient
+    moves the rows that it holds; see `sparse_adam`.
     """
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
@@ -48,9 +50,11 @@ class NamedAdam(torch.optim.Adam):
                 continue
             if group.get("per_row"):
                 step_of_seen_rows(parameter, self.moments(parameter, per_row=True), group)
+            elif parameter.grad.is_sparse:
+                step_of_sparse_rows(parameter, self.moments(parameter), group)
             elif _on_own_kernel(parameter):
                 self._kernel_step(group, parameter)
-            elif parameter.is_cuda and not parameter.grad.is_sparse:
+            elif parameter.is_cuda:
                 fused.append(group)
             else:
                 elsewhere.append(group)
@@ -147,5 +151,4 @@ def flat(tensor: Tensor) -> Any:
 
 
 def _on_own_kernel(parameter: Tensor) -> bool:
-    plain = parameter.device.type == "cpu" and parameter.dtype == torch.float32 and parameter.is_contiguous()
-    return plain and parameter.grad is not None and not parameter.grad.is_sparse
+    return parameter.device.type == "cpu" and parameter.dtype == torch.float32 and parameter.is_contiguous()

@@ -61,5 +61,6 @@ class ShRest(BaseTrainer):
         gradient, parameter.grad = parameter.grad, None
         self.gathered.total += gradient
         if self.curr_step % options.interval == 0:
-            parameter.grad = torch.div(self.gathered.total, options.interval, out=gradient)
+            room = None if gradient.is_sparse else gradient
+            parameter.grad = torch.div(self.gathered.total, options.interval, out=room)
             self.gathered.clear()

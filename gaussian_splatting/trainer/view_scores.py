@@ -66,4 +66,4 @@ def _weighted(model: GaussianModel, camera: Camera, share: float, photo: Tensor 
             error = (render.detach() - photo).abs().mean(dim=0)
             weight = (error / error.mean().clamp_min(1e-8)).expand_as(render).contiguous()
         (gradient,) = torch.autograd.grad(render, model._features_dc, share * weight)
-    return gradient[:, 0].sum(dim=1).clamp_min(0) / (3 * C0)
+    return gradient.to_dense()[:, 0].sum(dim=1).clamp_min(0) / (3 * C0)

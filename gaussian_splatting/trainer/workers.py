@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
+from gaussian_splatting.errors import TrainingError
+
 if TYPE_CHECKING:
     import signal
 
@@ -132,16 +134,28 @@ def join(trainer: BaseTrainer, workers: Alone) -> None:
     Scaling Up 3D Gaussian Splatting Training", section 4.3; Malladi et al. 2022, "On the SDEs and Scaling Rules for
     Adaptive Gradient Algorithms"; gsplat has the rates, and 1 - B (1 - beta)). Parameters of single views stay as they
     are: each still gets one gradient in every pass over the views.
+
+    Raises TrainingError for sparse gradients, see `require_dense`.
     """
     trainer.workers = workers
     if workers.size == 1:
         return
+    if trainer.model.sparse_grad:
+        require_dense(workers)
     workers.divide(trainer)
     for group in trainer.optimizer.param_groups:
         if not group.get("per_row"):
             rate = trainer.schedules[group["name"]]
             trainer.schedules[group["name"]] = _times(rate, math.sqrt(workers.size))
             group["betas"] = tuple(beta**workers.size for beta in group["betas"])
+
+
+def require_dense(workers: Alone) -> None:
+    """Raise TrainingError where several processes would have to add sparse gradients, each of the rows in its view."""
+    if workers.size > 1:
+        raise TrainingError(
+            f"--sparse_grad is for one process, and these are {workers.size}; leave it out (--packed works with any)"
+        )
 
 
 def _times(rate: Callable[[int], float], factor: float) -> Callable[[int], float]:

@@ -37,9 +37,9 @@ def scene() -> tuple[GaussianParameters, RasterView]:
 
 
 def rendered(
-    backend: ModuleType, device: torch.device, dtype: torch.dtype, *, antialiased: bool
+    backend: ModuleType, device: torch.device, dtype: torch.dtype, **options: bool
 ) -> tuple[RasterOutput, dict[str, torch.Tensor]]:
-    """The pictures, and the gradients of a weighted sum of them."""
+    """The pictures, and the gradients of a weighted sum of them; `options` are those of the view."""
     parameters, view = scene()
 
     def leaf(value: torch.Tensor) -> torch.Tensor:
@@ -47,12 +47,12 @@ def rendered(
 
     leaves = GaussianParameters(**{f.name: leaf(getattr(parameters, f.name)) for f in fields(parameters)})
     viewmat, background = leaf(view.viewmat), view.background.to(device, dtype)
-    view = replace(view, viewmat=viewmat, K=view.K.to(device, dtype), background=background, antialiased=antialiased)
+    view = replace(view, viewmat=viewmat, K=view.K.to(device, dtype), background=background, **options)
     out = backend.render_gaussians(leaves, view)
     weights = torch.linspace(0.5, 1.5, WIDTH, dtype=dtype, device=device)
     loss = ((out.colors.sum(-1) + out.alphas + 0.1 * out.depth + out.inverse_depth) * weights).mean()
     loss.backward()
-    found = {f.name: getattr(leaves, f.name).grad for f in fields(leaves)}
+    found = {f.name: getattr(leaves, f.name).grad.to_dense() for f in fields(leaves)}
     return out, found | {"viewmat": tangent(viewmat.grad, viewmat), "means2d": out.means2d.grad}
 
 
@@ -63,6 +63,18 @@ def test_pictures_and_gradients_are_those_of_the_reference(card, name, antialias
     backend = import_module(f"gaussian_splatting.rasterizer.{name}")
     reference = import_module(f"gaussian_splatting.rasterizer.{name.replace('gsplat', 'reference')}")
     found, gradients = rendered(backend, card, torch.float32, antialiased=antialiased)
+    expected, truth = rendered(reference, torch.device("cpu"), torch.float64, antialiased=antialiased)
+    errors = {key: relative(getattr(found, key), getattr(expected, key)) for key in PICTURES}
+    errors |= {f"d {key}": relative(gradients[key], truth[key]) for key in truth}
+    assert {key: error for key, error in errors.items() if not error < 1e-3} == {}
+
+
+@pytest.mark.parametrize("option", ["packed", "sparse_grad"])
+@pytest.mark.parametrize("antialiased", [False, True])
+def test_an_option_of_gsplat_changes_no_picture_and_no_gradient(card, option, antialiased):
+    from gaussian_splatting.rasterizer import gsplat, reference
+
+    found, gradients = rendered(gsplat, card, torch.float32, antialiased=antialiased, **{option: True})
     expected, truth = rendered(reference, torch.device("cpu"), torch.float64, antialiased=antialiased)
     errors = {key: relative(getattr(found, key), getattr(expected, key)) for key in PICTURES}
     errors |= {f"d {key}": relative(gradients[key], truth[key]) for key in truth}

@@ -219,6 +219,19 @@ def test_what_a_compiler_printed_stays_out_of_the_message(monkeypatch, fresh):
     assert "nvcc says no" not in str(caught.value)
 
 
+def test_a_library_that_builds_its_kernels_at_import_does_so_announced(monkeypatch, fresh, tmp_path):
+    """gsplat 1.6 does; a build that fails is no missing library."""
+    package = tmp_path / "gsplat"
+    package.mkdir()
+    (package / "__init__.py").write_text("import os\nraise OSError('no ' + os.environ['MAX_JOBS'] + ' compilers')\n")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "gsplat"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("MAX_JOBS", "7")
+    with pytest.raises(BackendError, match="could not build its CUDA kernels: no 7 compilers; install the CUDA"):
+        backend.load_library(torch.device("cuda"))
+
+
 def test_a_library_with_kernels_is_used(monkeypatch, fresh):
     standing_backend(monkeypatch, object())
     assert backend.load_library(torch.device("cuda")) is sys.modules["gsplat"]

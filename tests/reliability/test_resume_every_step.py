@@ -48,7 +48,7 @@ def make(cls: type[BaseTrainer]) -> BaseTrainer:
     known = flat_options(rules.option_groups(cls))
     options = {name: value for name, value in SCHEDULE.items() if name in known}
     if "prune_opacity_threshold" in known:  # a little below the opacity at the start, or after a reset
-        options["prune_opacity_threshold"] = 0.0095 if "opacity_reset_interval" in known else 0.08
+        options["prune_opacity_threshold"] = 0.008 if "opacity_reset_interval" in known else 0.08
     return cls(tiny_model(cls), tiny_dataset(cls), **options)
 
 

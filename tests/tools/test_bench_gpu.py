@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import bench_gpu
 import bench_quality
 import bench_roofline
 import pytest
 import torch
+from simulated_card import SimulatedCard
+from simulated_gsplat import install
 
-QUALITY = ["--resolution", "8", "--example_steps", "4", "--our_steps", "6", "--presets", "default"]
+from gaussian_splatting.losses import photometric_triton
+
+SMALL = ["--part", "600", "--resolution", "8", "--example_steps", "4", "--our_steps", "6", "--presets", "default"]
 
 
 def test_all_sides_are_measured_and_written(monkeypatch, tmp_path, capsys):
-    flags = ["--device", "cpu", "--sizes", "500", "--width", "64", "--height", "48", "--repeats", "1", *QUALITY]
+    flags = ["--device", "cpu", "--sizes", "500", "--width", "64", "--height", "48", "--repeats", "1", *SMALL]
     monkeypatch.setattr(sys, "argv", ["bench_gpu.py", *flags, "--json", str(tmp_path / "bench.json")])
     bench_gpu.main()
     found = json.loads((tmp_path / "bench.json").read_text())
@@ -24,6 +29,8 @@ def test_all_sides_are_measured_and_written(monkeypatch, tmp_path, capsys):
     assert row["ours_over_bare"] == pytest.approx(row["ours_ms"] / row["bare_ms"])
     assert min(row["fused_loss_ms"], row["torch_loss_ms"]) > 0
     assert row["ours_over_floor"] == pytest.approx(row["ours_ms"] / row["floor_ms"])
+    assert 30 < found["part"]["in_view"] <= 60
+    assert found["part"]["dense_ms"] > 0
     text = capsys.readouterr().out
     assert "example_over_ours" in text and "ours_over_floor" in text
     assert found["quality"]["example"]["steps"] == 4
@@ -36,6 +43,24 @@ def test_all_sides_compute_the_same_first_loss():
     scene = bench_gpu.bench_scenes.synthetic(500, 64, 48)
     ours = float(bench_gpu.our_step(scene, "cpu")()[0])
     assert bench_gpu.example_step(scene, "cpu")() == pytest.approx(ours, rel=1e-5)
+
+
+def test_the_part_in_view_is_measured_with_every_option_of_gsplat(monkeypatch):
+    install(monkeypatch)
+    monkeypatch.setattr(photometric_triton, "works_on", lambda device: False)
+    losses: dict[str, float] = {}
+
+    def once(steps: Any, device: str, repeats: int) -> Any:
+        losses.update({name: float(step()[0]) for name, step in steps.items()})
+        return losses, dict.fromkeys(losses, 3)
+
+    monkeypatch.setattr(bench_gpu, "medians", once)
+    with SimulatedCard():
+        found = bench_gpu.measure_part(300, 32, 24, "cuda", 1)
+    assert 15 < found["in_view"] <= 30
+    assert list(losses) == ["dense_ms", "packed_ms", "sparse_grad_ms"]
+    assert list(losses.values()) == pytest.approx([losses["dense_ms"]] * 3, rel=1e-5)
+    assert found["sparse_grad_step_mib"] == 3
 
 
 def test_the_floor_of_an_h200_is_about_what_was_counted_by_hand():

@@ -24,6 +24,7 @@ from gaussian_splatting.trainer.exchange import Together
 from gaussian_splatting.trainer.projected import Projected
 from gaussian_splatting.trainer.sharded import Sharded
 from gaussian_splatting.trainer.snapshot import capture
+from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
 # gsplat 1.5.3, by the names, shapes and types of its wrappers
 
@@ -137,6 +138,25 @@ def test_the_same_bits_twice_and_gaussians_that_grow():
     runs = [World(2).run(work(named.FastTrainer, 12, "gsplat"), Sharded)[0] for _ in range(2)]
     assert len(runs[0]["parameter.xyz"]) > 70
     assert differences(*runs) == []
+
+
+def projection_of_16(*arguments: Any, **options: Any) -> tuple[Tensor | None, ...]:
+    """As gsplat 1.6 gives it: after the rows, where those of each view begin."""
+    *leading, rows, radii, means2d, depths, conics, factors = fully_fused_projection(*arguments, **options)
+    assert rows is not None
+    return *leading, rows, torch.tensor([0, len(rows)], dtype=torch.int32), radii, means2d, depths, conics, factors
+
+
+@pytest.mark.parametrize("antialiased", [False, True])
+def test_both_versions_of_gsplat_project_alike(antialiased):
+    model, camera = tiny_model(), TinyDataset()[0]
+    model.antialiasing = antialiased
+    newer = SimpleNamespace(**(vars(LIBRARY) | {"fully_fused_projection": projection_of_16}))
+    parameters, view = model.raster_parameters(), model.raster_view(camera)
+    found = [gsplat_shards.project(library, parameters, view) for library in (LIBRARY, newer)]
+    assert len(found[0].rows) > 0
+    for older, new in zip(*found, strict=True):
+        assert torch.equal(older, new)
 
 
 def test_a_view_that_shows_nothing_is_its_background():

@@ -160,3 +160,70 @@ def test_densification_sees_the_same_when_gsplat_packs(card):
         assert torch.allclose(packed.model.rows()[name], value, atol=1e-5), name
     assert torch.equal(packed.screen.views, dense.screen.views)
     assert torch.equal(packed.screen.radius, dense.screen.radius)
+
+
+def test_sparse_gradients_are_the_dense_ones_of_the_rows_in_view(card):
+    views = CardDataset()
+    found = []
+    for sparse in (False, True):
+        model = tiny_model().to(CARD)
+        model.backend, model.absolute_gradients, model.sparse_grad = "auto", True, sparse
+        with torch.no_grad():
+            model._xyz[::3, 2] -= 100  # behind the camera
+        out = model(views[0])
+        out["render"].square().sum().backward()
+        found.append((out, model))
+    (out, dense), (sparse_out, sparse) = found
+    rows = out["radii"].nonzero()[:, 0]
+    assert 0 < len(rows) < len(dense)
+    for key in ("render", "alpha", "depth", "invdepth"):
+        torch.testing.assert_close(sparse_out[key], out[key], rtol=1e-5, atol=1e-6)
+    assert torch.equal(sparse_out["radii"], out["radii"])
+    torch.testing.assert_close(sparse_out["get_viewspace_grad"](sparse_out), out["get_viewspace_grad"](out))
+    for name, parameter in sparse.rows().items():
+        gradient, expected = parameter.grad, dense.rows()[name].grad
+        assert gradient is not None
+        assert gradient.is_sparse
+        assert gradient.is_coalesced()
+        assert torch.equal(gradient.indices()[0], rows)
+        torch.testing.assert_close(gradient.to_dense(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_view_of_nothing_has_sparse_gradients_too(card):
+    model = tiny_model().to(CARD)
+    model.backend, model.sparse_grad = "auto", True
+    with torch.no_grad():
+        model._xyz[:, 2] -= 100
+    out = model(CardDataset()[0])
+    (out["render"].sum() + out["depth"].sum()).backward()
+    assert not out["radii"].any()
+    assert not model._xyz.grad.to_dense().any()
+
+
+def test_only_what_is_in_view_moves(card):
+    cls = compose(named.BaseDensificationTrainer, ["absolute_gradients", "sh_rest"])
+    trainer = trainer_of(cls, densify_from_iter=100, prune_from_iter=100)
+    trainer.model.sparse_grad = True
+    with torch.no_grad():
+        trainer.model._xyz[:5, 2] -= 100
+    before = {name: value.detach()[:5].clone() for name, value in trainer.model.rows().items()}
+    for _ in trainer.run(trainer.dataset, 5):
+        pass
+    assert len(trainer.model) == 60
+    for name, value in trainer.model.rows().items():
+        assert torch.equal(value[:5], before[name]), name
+        assert not torch.equal(value[5:], trainer_of(cls).model.rows()[name][5:]) or name == "f_rest"
+
+
+@pytest.mark.parametrize("name", ["best", "mcmc", "cameras", "others"])
+def test_every_feature_trains_with_sparse_gradients(card, name):
+    trainer = trainer_of(CLASSES[name])
+    trainer.model.sparse_grad = True
+    before = len(trainer.model)
+    for loss, _ in trainer.run(trainer.dataset, STEPS):
+        assert torch.isfinite(loss)
+        if trainer.curr_step in QUIET:
+            assert waits_of(card) == []
+        card.waits.clear()
+    assert len(trainer.model) != before
+    assert all(torch.isfinite(value).all() for value in trainer.model.rows().values())

@@ -66,6 +66,14 @@ def gradients_of_view(cls: type[BaseTrainer], number: int) -> dict[str, Tensor]:
     return trainer.gradients
 
 
+def test_sparse_gradients_are_for_one_process():
+    trainer = make(BaseTrainer)
+    trainer.model.sparse_grad = True
+    join(trainer, ALONE)
+    errors = World(2).run(lambda workers: join(trainer, workers))
+    assert all("--sparse_grad is for one process, and these are 2" in str(error) for error in errors)
+
+
 @pytest.mark.parametrize("size", [2, 3])
 def test_the_gradient_of_a_step_is_the_mean_over_its_views(size):
     trainers = World(size).run(lambda workers: train(make(Kept, workers), 1))
