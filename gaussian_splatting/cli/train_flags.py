@@ -127,7 +127,7 @@ def add_raster_flags(parser: argparse.ArgumentParser) -> None:
     )
     raster.add_argument(
         "--sparse_grad", action="store_true",
-        help="gradients and steps of the Gaussians in view only: less memory and time, somewhat worse pictures",
+        help="gradients and steps of the Gaussians in view only: less memory and time in large scenes, another result",
     )  # fmt: skip
     raster.add_argument(
         "--radius_clip", type=number_flags.amount_of("pixels"), default=0.0, metavar="PIXELS",
