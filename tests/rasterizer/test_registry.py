@@ -71,20 +71,20 @@ def test_choosing_a_backend_imports_nothing_heavy():
     [
         ("cpu", {"packed": True}, "packed"), ("cpu", {"radius_clip": 2.0}, "radius_clip"),
         ("reference", {"packed": True}, "packed"), ("cpu-2dgs", {"radius_clip": 1.0}, "radius_clip"),
-        ("gsplat-2dgs", {"packed": True}, "packed"),
+        ("gsplat-2dgs", {"packed": True}, "packed"), ("cpu", {"sparse_grad": True}, "sparse_grad"),
     ],
 )  # fmt: skip
 def test_what_a_backend_does_not_heed_is_refused_by_name(name, asked, missing):
     with pytest.raises(BackendError, match=f"the {name} backend has no {missing}; leave --{missing} out, or use"):
-        require_view_options(name, **({"packed": False, "radius_clip": 0.0} | asked))
+        require_view_options(name, **({"packed": False, "radius_clip": 0.0, "sparse_grad": False} | asked))
 
 
 def test_what_a_backend_heeds_is_let_through():
-    require_view_options("gsplat", packed=True, radius_clip=2.0)
-    require_view_options("reference", packed=False, radius_clip=2.0)
-    require_view_options("cpu", packed=False, radius_clip=0.0)
+    require_view_options("gsplat", packed=True, radius_clip=2.0, sparse_grad=True)
+    require_view_options("reference", packed=False, radius_clip=2.0, sparse_grad=False)
+    require_view_options("cpu", packed=False, radius_clip=0.0, sparse_grad=False)
     with pytest.raises(BackendError, match="a number of pixels, at least 0"):
-        require_view_options("gsplat", packed=False, radius_clip=-1.0)
+        require_view_options("gsplat", packed=False, radius_clip=-1.0, sparse_grad=False)
 
 
 @pytest.mark.parametrize("backend", ["gsplat", "gsplat-2dgs"])
