@@ -84,7 +84,7 @@ class Budget(BaseTrainer):
     seen = BudgetStatistics()
 
     def setup(self) -> None:
-        """Say what the budget is."""
+        """Cut a start above the budget, and say what it is."""
         super().setup()
         final, found = self._final_count(), len(self.model)
         # Most random points are nowhere near a surface; Gaussians that are split where they are missed are.
@@ -92,6 +92,8 @@ class Budget(BaseTrainer):
         start = found if found <= final else max(1, round(part * final))
         self.seen.start_count, self.seen.final_count = start, final
         log.info("the budget is %d Gaussians, %d of %d at the start", final, start, found)
+        if start < found:
+            keep_most_opaque(self, start, "budget")
 
     def _final_count(self) -> int:
         options, wanted = self.budget, self.budget.target
@@ -114,8 +116,6 @@ class Budget(BaseTrainer):
         options = self.budget
         if options.from_iter <= self.curr_step <= options.until_iter and self.curr_step % options.interval == 0:
             self._refine_now()
-        elif self.workers.count(self.model) > self.seen.final_count:
-            keep_most_opaque(self, self.seen.start_count, "budget")
 
     def allowed(self, step: int) -> int:
         """The number of Gaussians that the curve allows after the refinement of a step."""

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def keep_most_opaque(trainer: BaseTrainer, count: int, purpose: str) -> None:
-    """Keep the `count` most opaque Gaussians, among equals a random choice, which `purpose` names; see `random`."""
-    opacity = trainer.workers.all_rows(trainer.model.get_opacity[:, 0])
+    """Keep the `count` most opaque Gaussians, among equals a random choice, which `purpose` names; see `random`.
+
+    For the `setup` of a feature: after one step those are faint that the first view wants less of, and all of a surface
+    may be among them.
+    """
+    opacity = trainer.model.get_opacity[:, 0]
     order = torch.randperm(len(opacity), generator=trainer.random(purpose)).to(opacity.device)
     ranked = opacity[order].sort(descending=True, stable=True).indices
     kept = order[ranked[:count]].sort().values
-    trainer.workers.change_rows(trainer.model, kept, torch.zeros_like(kept, dtype=torch.bool))
+    trainer.model.change_rows(kept, torch.zeros_like(kept, dtype=torch.bool))

@@ -89,9 +89,10 @@ class MCMC(BaseTrainer):
             self.model.overwrite_rows("scaling", everything, self.model._scaling + math.log(self.mcmc.init_scale))
         if len(self.model) > self.mcmc.cap_max:
             log.info(
-                "%d Gaussians at the start, more than mcmc_cap_max %d: the faintest go in the first step",
+                "%d Gaussians at the start, more than mcmc_cap_max %d: the faintest are left out",
                 len(self.model), self.mcmc.cap_max,
             )  # fmt: skip
+            keep_most_opaque(self, self.mcmc.cap_max, "mcmc cap")
 
     def losses(self, out: dict[str, Any], camera: Camera) -> Iterator[tuple[str, Tensor]]:
         """The terms so far, and the mean opacity and scale."""
@@ -113,8 +114,6 @@ class MCMC(BaseTrainer):
         """Relocate and add when it is time; shake the faint ones in every step."""
         super().refine()
         options = self.mcmc
-        if self.workers.count(self.model) > options.cap_max:
-            keep_most_opaque(self, options.cap_max, "mcmc cap")
         if options.from_iter < self.curr_step < options.until_iter and self.curr_step % options.interval == 0:
             self._relocate()
         if options.noise_lr:
