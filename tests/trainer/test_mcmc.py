@@ -70,12 +70,13 @@ def test_the_number_grows_by_a_twentieth_and_stops_at_the_cap():
 
 
 def test_more_gaussians_than_the_cap_lose_the_faintest_and_it_is_said(caplog):
-    opacity = torch.linspace(0.1, 0.9, 60)
+    model = tiny_model()
+    opacity = torch.linspace(0.1, 0.9, 60)[:, None]
+    model.overwrite_rows("opacity", torch.ones(60, dtype=torch.bool), torch.logit(opacity))
+    brightest = model.get_xyz[10:].detach().clone()
     with caplog.at_level(logging.INFO, logger="gaussian_splatting"):
-        trainer = make_trainer(opacity, mcmc_cap_max=50)
+        trainer = BaseMCMCTrainer(model, TinyDataset(), mcmc_init_opacity=None, mcmc_cap_max=50)
     assert "60 Gaussians at the start, more than mcmc_cap_max 50" in caplog.text
-    brightest = trainer.model.get_xyz[10:].detach().clone()
-    refine(trainer)
     assert torch.equal(trainer.model.get_xyz, brightest)
 
 
