@@ -4,7 +4,7 @@
 
 FROM python:3.12-slim AS cpu
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 libgomp1 libusb-1.0-0 libx11-6 \
+    && apt-get install -y --no-install-recommends libegl1 libgl1 libglib2.0-0 libgomp1 libusb-1.0-0 libx11-6 \
     && rm -rf /var/lib/apt/lists/*
 RUN pip install --no-cache-dir torch --index-url https://download.pytorch.org/whl/cpu
 COPY . /opt/gaussian_splatting
@@ -17,7 +17,7 @@ CMD ["python", "-m", "gaussian_splatting.doctor"]
 # The development image: gsplat builds its CUDA kernels with nvcc when no wheel brings them.
 FROM pytorch/pytorch:2.6.0-cuda12.4-cudnn9-devel AS cuda
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 libgomp1 libusb-1.0-0 libx11-6 ninja-build \
+    && apt-get install -y --no-install-recommends libegl1 libgl1 libglib2.0-0 libgomp1 libusb-1.0-0 libx11-6 ninja-build \
     && rm -rf /var/lib/apt/lists/*
 COPY . /opt/gaussian_splatting
 RUN pip install --no-cache-dir "/opt/gaussian_splatting[all]"

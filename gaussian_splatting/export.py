@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaussian_splatting.cli import commands
+from gaussian_splatting.cli import commands, number_flags
 from gaussian_splatting.errors import SplatError
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--transform", metavar="T", help="16 numbers row by row, or steps: translate:x,y,z rotate:x,y,z scale:s"
     )
     edits.add_argument("--center", action="store_true", help="move the middle (the median) to the origin")
-    edits.add_argument("--sh_degree", type=int, choices=range(5), metavar="0-4", help="cut or fill the harmonics")
+    edits.add_argument(
+        "--sh_degree", type=number_flags.harmonics_degree, metavar="0-4", help="cut or fill the harmonics"
+    )
     flag = parser.add_mutually_exclusive_group()
     flag.add_argument("--antialiased", dest="antialiased", action="store_true", default=None,
         help="say in the header that training was anti-aliased (default: as the inputs say)")  # fmt: skip

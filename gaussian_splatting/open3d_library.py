@@ -30,7 +30,7 @@ def open3d_library() -> Any:
     except (ImportError, OSError):
         raise SplatError(
             f"Open3D is installed and cannot be loaded: {first}; install what is missing, on Debian and Ubuntu: "
-            "apt-get install libusb-1.0-0 libgl1 libgomp1 libx11-6"
+            "apt-get install libusb-1.0-0 libgl1 libegl1 libgomp1 libx11-6"
         ) from first
 
 

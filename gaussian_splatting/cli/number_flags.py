@@ -10,6 +10,7 @@ from typing import TypeVar
 Number = TypeVar("Number", int, float)
 
 LAST_PORT = 65535
+HIGHEST_DEGREE = 4
 
 
 def positive_integer(text: str) -> int:
@@ -33,6 +34,11 @@ def amount_of(unit: str, *, above_zero: bool = False) -> Callable[[str], float]:
         return lambda text: _number(text, float, lambda number: 0 < number < math.inf, f"a number of {unit} above 0")
     wanted = f"a number of {unit} of at least 0"
     return lambda text: _number(text, float, lambda number: 0 <= number < math.inf, wanted)
+
+
+def harmonics_degree(text: str) -> int:
+    """An argparse type: a degree of spherical harmonics, 0 to 4."""
+    return _number(text, int, lambda number: 0 <= number <= HIGHEST_DEGREE, f"a degree from 0 to {HIGHEST_DEGREE}")
 
 
 def share(text: str) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gaussian_splatting.cli.number_flags import positive_integer
+from gaussian_splatting.cli.number_flags import harmonics_degree, positive_integer
 from gaussian_splatting.errors import SplatError
 
 # Flag -> its value where neither the command line nor the run says anything.
@@ -57,7 +57,7 @@ def add_scene_flags(parser: argparse.ArgumentParser, *, sizes: bool = False) -> 
     group.add_argument("--alpha", choices=ALPHA_USES, help=ALPHA_HELP)
     group.add_argument("--max_pixels", type=positive_integer, metavar="N", help=MAX_PIXELS_HELP)
     group.add_argument("--load_camera", help="take the cameras from this cameras.json")
-    group.add_argument("--sh_degree", type=int, choices=range(5), help="degree of view dependence")
+    group.add_argument("--sh_degree", type=harmonics_degree, metavar="0-4", help="degree of view dependence")
     group.add_argument("--mode", help="the mode it was trained with")
 
 

@@ -68,8 +68,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_scene_flags(parser)
     model = parser.add_argument_group("model")
     model.add_argument(
-        "--sh_degree", type=int, default=3, choices=range(5), help="degree of view dependence (default 3)"
-    )
+        "--sh_degree", type=number_flags.harmonics_degree, default=3, metavar="0-4",
+        help="degree of view dependence (default 3)",
+    )  # fmt: skip
     start = model.add_mutually_exclusive_group()
     start.add_argument("-l", "--load_ply", help="go on with the Gaussians of this splat file (all SH degrees at once)")
     start.add_argument(

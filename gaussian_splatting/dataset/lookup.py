@@ -32,7 +32,7 @@ def first_file(folders: Iterable[Path], names: Iterable[str], allow_links: bool 
 def stem_of(name: str) -> str:
     """The name without its extension, folders kept."""
     path = PurePosixPath(name.replace("\\", "/"))
-    return str(path.with_suffix("")) if path.suffix else str(path)
+    return str(path).removesuffix(path.suffix)  # Python 3.13 refuses `with_suffix("")` for ..png
 
 
 def mask_names(name: str) -> list[str]:
