@@ -10,10 +10,15 @@ import torch
 from gaussian_splatting.dataset.split import even_choice
 from gaussian_splatting.errors import TrainingError
 from gaussian_splatting.gaussian_model import GaussianModel
-from gaussian_splatting.trainer import Budget, BudgetOptions, named
+from gaussian_splatting.options import flat_options
+from gaussian_splatting.trainer import Budget, BudgetOptions, named, rules
+from gaussian_splatting.trainer.base import BaseTrainer
 from gaussian_splatting.trainer.budget_size import budget_of
+from gaussian_splatting.trainer.conformance import QUICK
+from gaussian_splatting.trainer.snapshot import capture, restore
 from gaussian_splatting.trainer.tiny_scene import TinyDataset, tiny_model
 
+QUICK_BUDGET = QUICK | {"budget_target": 30, "budget_start": 0.4}
 SCHEDULE = {"budget_from_iter": 10, "budget_until_iter": 40, "budget_interval": 10}
 
 
@@ -220,3 +225,25 @@ def test_a_random_start_above_the_budget_is_cut_to_a_part_of_it_and_grows(random
     for step in (10, 20, 30, 40):
         show(trainer, torch.ones(len(trainer.model)), step)
     assert len(trainer.model) == 40
+
+
+def test_a_run_whose_start_was_cut_goes_on_with_the_same_bits():
+    def make() -> BaseTrainer:
+        model = tiny_model()
+        model.started_at_random = True
+        known = flat_options(rules.option_groups(named.FastTrainer))
+        options = {name: value for name, value in QUICK_BUDGET.items() if name in known}
+        return named.FastTrainer(model, TinyDataset(), **options)
+
+    whole, first, second = make(), make(), make()
+    for _ in whole.run(TinyDataset(), 12):
+        pass
+    for _ in first.run(TinyDataset(), 5):
+        pass
+    assert len(second.model) == 12
+    restore(second, capture(first))
+    for _ in second.run(TinyDataset(), 12):
+        pass
+    found, expected = capture(second), capture(whole)
+    assert len(whole.model) == 30
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
