@@ -186,7 +186,7 @@ class BaseTrainer:
     # Hooks. An override calls super(), touches its own groups, and never changes its arguments.
 
     def setup(self) -> None:
-        """Once, at construction: add parameters, look at the dataset, say what will not be possible."""
+        """Once, at construction: add parameters, look at the dataset, cut the start, say what will not be possible."""
         maps.say_masks(self.dataset, self.photometric.mask_mode)
 
     def preprocess(self, camera: Camera) -> Camera:
@@ -211,7 +211,7 @@ class BaseTrainer:
         """Gather statistics from the gradients. Several processes: once for every view of the step; see `exchange`."""
 
     def refine(self) -> None:
-        """The only place where N changes."""
+        """The only place where N changes during a run."""
 
     def after_step(self) -> None:
         """Change values, never N, once the step is done."""
