@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import sys
@@ -49,6 +50,16 @@ def place() -> Place:
     except ValueError:
         return Place()
     return found if found.size > 1 else Place()
+
+
+def is_importable(module: str) -> bool:
+    """Whether a module can be found, without importing it."""
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def version_of(distribution: str) -> str | None:

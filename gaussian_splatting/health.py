@@ -5,7 +5,6 @@ Nothing heavy is imported except torch.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from gaussian_splatting import environment
+from gaussian_splatting.environment import is_importable
 from gaussian_splatting.rasterizer import resolve_backend
 
 State = Literal["good", "optional", "bad"]
@@ -174,13 +174,3 @@ def _extra(extra: str, distribution: str, module: str, purpose: str) -> Finding:
         return Finding("extras", extra, "good", f"{purpose}: {distribution} {version or 'of unknown version'}")
     cure = f'pip install "{environment.OWN_NAME}[{extra}]"'
     return Finding("extras", extra, "optional", f"{purpose}: {distribution} is not installed", cure)
-
-
-def is_importable(module: str) -> bool:
-    """Whether a module can be found, without importing it."""
-    if module in sys.modules:
-        return sys.modules[module] is not None
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False

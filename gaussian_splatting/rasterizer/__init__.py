@@ -60,9 +60,10 @@ def require_view_options(name: str, *, packed: bool, radius_clip: float, sparse_
         raise BackendError(f"radius_clip is {radius_clip}; it is a number of pixels, at least 0")
     heeded = getattr(get_backend(name), "VIEW_OPTIONS", frozenset())
     asked = {"packed": packed, "radius_clip": radius_clip > 0, "sparse_grad": sparse_grad}
-    for option in (option for option, is_asked in asked.items() if is_asked and option not in heeded):
-        cure = "--backend gsplat or reference" if option == "radius_clip" else "--backend gsplat"
-        raise BackendError(f"the {name} backend has no {option}; leave --{option} out, or use {cure}")
+    for option, is_asked in asked.items():
+        if is_asked and option not in heeded:
+            cure = "--backend gsplat or reference" if option == "radius_clip" else "--backend gsplat"
+            raise BackendError(f"the {name} backend has no {option}; leave --{option} out, or use {cure}")
 
 
 def require_card(device: str | torch.device, elsewhere: str = "cpu") -> None:

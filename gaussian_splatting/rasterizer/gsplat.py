@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gaussian_splatting.environment import is_importable
 from gaussian_splatting.errors import BackendError
 from gaussian_splatting.rasterizer import require_card
 from gaussian_splatting.rasterizer.contract import GaussianParameters, RasterOutput, RasterView
@@ -159,9 +160,9 @@ def load_library(device: torch.device, elsewhere: str = "cpu") -> ModuleType:
 
 @lru_cache(maxsize=1)
 def _compiled() -> ModuleType:
-    from gaussian_splatting.rasterizer.gsplat_build import building, is_installed
+    from gaussian_splatting.rasterizer.gsplat_build import building
 
-    if not is_installed():
+    if not is_importable("gsplat"):
         raise BackendError("the gsplat backend needs the gsplat library: pip install gsplat")
     try:
         with building():  # 1.5.3 builds its kernels when they are asked for, 1.6 when it is imported

@@ -37,14 +37,6 @@ def building() -> Iterator[None]:
         yield
 
 
-def is_installed() -> bool:
-    """Whether gsplat is there to be imported."""
-    try:
-        return importlib.util.find_spec("gsplat") is not None
-    except ValueError:  # a stand-in that was put there by hand
-        return sys.modules["gsplat"] is not None
-
-
 def is_shipped() -> bool:
     """Whether the installed gsplat has its kernels with it."""
     try:

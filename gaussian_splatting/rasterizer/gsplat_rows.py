@@ -45,11 +45,7 @@ def visible_rows(library: ModuleType, parameters: GaussianParameters, view: Rast
 
 def taken_rows(parameters: GaussianParameters, rows: Tensor) -> GaussianParameters:
     """The parameters of some Gaussians, `rows` [V] unique and ascending; gradients arrive as sparse tensors (COO)."""
-    values = (
-        parameters.means, parameters.quats, parameters.log_scales, parameters.opacity_logits,
-        parameters.features_dc, parameters.features_rest,
-    )  # fmt: skip
-    return GaussianParameters(*_TakenRows.apply(rows, *values))  # pyright: ignore[reportArgumentType]
+    return GaussianParameters(*_TakenRows.apply(rows, *vars(parameters).values()))  # pyright: ignore[reportArgumentType]
 
 
 class _TakenRows(torch.autograd.Function):

@@ -38,10 +38,7 @@ def project(library: ModuleType, parameters: GaussianParameters, view: RasterVie
     found = packed_projection(library, parameters, view, opacities)
     rows, compensations = found.rows, found.compensations
     opacity = opacities[rows] if compensations is None else opacities[rows] * compensations
-    seen = GaussianParameters(
-        parameters.means[rows], parameters.quats[rows], parameters.log_scales[rows], parameters.opacity_logits[rows],
-        parameters.features_dc[rows], parameters.features_rest[rows],
-    )  # fmt: skip
+    seen = GaussianParameters(*(values[rows] for values in vars(parameters).values()))
     colors = color_channels(seen, view, library.spherical_harmonics) if len(rows) else found.means2d.new_zeros((0, 4))
     values = torch.cat((found.means2d, found.depths[:, None], found.conics, opacity[:, None], colors), dim=1)
     return Ellipses(rows, found.radii, found.means2d, values)

@@ -137,11 +137,11 @@ def join(trainer: BaseTrainer, workers: Alone) -> None:
 
     Raises TrainingError for sparse gradients, see `require_dense`.
     """
+    if trainer.model.sparse_grad:
+        require_dense(workers)
     trainer.workers = workers
     if workers.size == 1:
         return
-    if trainer.model.sparse_grad:
-        require_dense(workers)
     workers.divide(trainer)
     for group in trainer.optimizer.param_groups:
         if not group.get("per_row"):

@@ -6,7 +6,8 @@ import argparse
 
 import pytest
 
-from gaussian_splatting.cli.number_flags import amount_of
+from gaussian_splatting.cli.number_flags import HIGHEST_DEGREE, amount_of, harmonics_degree
+from gaussian_splatting.geometry.sh import MAX_DEGREE
 
 
 @pytest.mark.parametrize("text", ["-1", "inf", "nan", "soon"])
@@ -26,3 +27,10 @@ def test_an_amount_may_have_to_be_above_0(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError) as refusal:
         minutes(text)
     assert str(refusal.value) == f"{text} is not a number of minutes above 0"
+
+
+def test_the_degrees_are_those_that_there_are_harmonics_for() -> None:
+    """The command line must not load torch to know them."""
+    assert HIGHEST_DEGREE == MAX_DEGREE == harmonics_degree(str(MAX_DEGREE))
+    with pytest.raises(argparse.ArgumentTypeError, match="5 is not a degree from 0 to 4"):
+        harmonics_degree("5")

@@ -56,6 +56,15 @@ def rendered(
     return out, found | {"viewmat": tangent(viewmat.grad, viewmat), "means2d": out.means2d.grad}
 
 
+def faults(
+    found: RasterOutput, gradients: dict[str, torch.Tensor], expected: RasterOutput, truth: dict[str, torch.Tensor]
+) -> dict[str, float]:
+    """The pictures and gradients that are a thousandth or more from the truth, and how far."""
+    errors = {key: relative(getattr(found, key), getattr(expected, key)) for key in PICTURES}
+    errors |= {f"d {key}": relative(gradients[key], truth[key]) for key in truth}
+    return {key: error for key, error in errors.items() if not error < 1e-3}
+
+
 @pytest.mark.parametrize(
     ("name", "antialiased"), [("gsplat", False), ("gsplat", True), ("gsplat_2dgs", False)], ids=str
 )
@@ -64,9 +73,7 @@ def test_pictures_and_gradients_are_those_of_the_reference(card, name, antialias
     reference = import_module(f"gaussian_splatting.rasterizer.{name.replace('gsplat', 'reference')}")
     found, gradients = rendered(backend, card, torch.float32, antialiased=antialiased)
     expected, truth = rendered(reference, torch.device("cpu"), torch.float64, antialiased=antialiased)
-    errors = {key: relative(getattr(found, key), getattr(expected, key)) for key in PICTURES}
-    errors |= {f"d {key}": relative(gradients[key], truth[key]) for key in truth}
-    assert {key: error for key, error in errors.items() if not error < 1e-3} == {}
+    assert faults(found, gradients, expected, truth) == {}
 
 
 @pytest.mark.parametrize("option", ["packed", "sparse_grad"])
@@ -76,9 +83,7 @@ def test_an_option_of_gsplat_changes_no_picture_and_no_gradient(card, option, an
 
     found, gradients = rendered(gsplat, card, torch.float32, antialiased=antialiased, **{option: True})
     expected, truth = rendered(reference, torch.device("cpu"), torch.float64, antialiased=antialiased)
-    errors = {key: relative(getattr(found, key), getattr(expected, key)) for key in PICTURES}
-    errors |= {f"d {key}": relative(gradients[key], truth[key]) for key in truth}
-    assert {key: error for key, error in errors.items() if not error < 1e-3} == {}
+    assert faults(found, gradients, expected, truth) == {}
 
 
 def render_shards(parameters: GaussianParameters, view: RasterView) -> RasterOutput:
@@ -107,9 +112,7 @@ def test_shards_make_the_picture_and_the_gradients_of_the_reference(card, antial
     shards: Any = SimpleNamespace(render_gaussians=render_shards)
     found, gradients = rendered(shards, card, torch.float32, antialiased=antialiased)
     expected, truth = rendered(reference, torch.device("cpu"), torch.float64, antialiased=antialiased)
-    errors = {key: relative(getattr(found, key), getattr(expected, key)) for key in PICTURES}
-    errors |= {f"d {key}": relative(gradients[key], truth[key]) for key in truth}
-    assert {key: error for key, error in errors.items() if not error < 1e-3} == {}
+    assert faults(found, gradients, expected, truth) == {}
 
 
 def test_equal_calls_give_nearly_equal_gradients(card):
